@@ -1,0 +1,111 @@
+"""Every setting of the lake, and the only place that reads the environment. What a setting does lives elsewhere."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    name: str
+    default: str
+    about: str
+    secret: bool = False
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("DATALAKE_URL", "lake", "The lake's root: a folder, or s3://bucket/prefix."),
+    Setting(
+        "DATALAKE_CATALOG",
+        "sqlite",
+        "The Iceberg catalog: `sqlite` (a file beside the lake's data; folder lakes only), `glue` (AWS), "
+        "or the address of an Iceberg REST catalog.",
+    ),
+    Setting(
+        "DATALAKE_TABLES", "", "Tables to run beside the core ones: patterns, comma-separated, such as stripe.*,github.forks."
+    ),
+    Setting("DATALAKE_SOURCES", "", "Sources to run, comma-separated; empty: all that are connected to the lake."),
+    Setting("DATALAKE_MEMORY", "1GB", "Memory that treating one source may use, however large its input."),
+    Setting("DATALAKE_THREADS", "", "Threads that DuckDB may use; empty: one a core."),
+    Setting("DATALAKE_SCHEDULES", "STOPPED", "State of the schedules when first deployed: RUNNING or STOPPED."),
+    Setting("DATALAKE_CRON_STRIPE", "", "Cron (UTC) of Stripe's schedule; empty: the contract's. Each source has one."),
+    Setting("DATALAKE_CRON_GITHUB", "", "Cron (UTC) of GitHub's schedule; empty: the contract's."),
+    Setting(
+        "DATALAKE_S3_ENDPOINT", "", "Address of an S3-compatible server; empty: AWS. Keys come from the usual AWS settings."
+    ),
+    Setting("AWS_REGION", "", "AWS region of the bucket, Glue and Athena."),
+    Setting("ATHENA_WORKGROUP", "primary", "Athena workgroup that proves registered tables and runs `datalake query` on AWS."),
+    Setting("ATHENA_OUTPUT", "", "s3:// place for Athena's results; empty: the workgroup's."),
+    Setting("STRIPE_API_KEY", "", "Restricted key (rk_…) with Read on the wanted resources and on Events.", secret=True),
+    Setting("STRIPE_ACCOUNT", "", "Connected account (acct_…) to read instead of the key's own."),
+    Setting("STRIPE_BASE_URL", "", "Another address for Stripe's API, such as a stand-in on loopback."),
+    Setting("STRIPE_SINCE", "", "First day to load (YYYY-MM-DD); empty: everything."),
+    Setting("GITHUB_TOKEN", "", "Personal access token; or use an App (below).", secret=True),
+    Setting("GITHUB_APP_ID", "", "Id (or client id) of a GitHub App installed on the organizations."),
+    Setting("GITHUB_APP_PRIVATE_KEY", "", "The App's private key (PEM text, or the path of the file).", secret=True),
+    Setting("GITHUB_ORGANIZATIONS", "", "Organizations to read, comma-separated; empty: all that the token can see."),
+    Setting("GITHUB_REPOSITORIES", "", "Patterns of owner/name to read, comma-separated; empty: all."),
+    Setting("GITHUB_BASE_URL", "", "Another address for GitHub's API: Enterprise Server, or a stand-in on loopback."),
+    Setting("GITHUB_SINCE", "", "First day of facts to load (YYYY-MM-DD); empty: everything. Never applied to dictionaries."),
+)
+
+
+class SettingError(ValueError):
+    """A setting is missing or wrong; the message names it and says what to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings read once from a mapping (by default the environment). Values of secrets never appear in `repr`."""
+
+    values: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        return cls(dict(os.environ if environment is None else environment))
+
+    def __getitem__(self, name: str) -> str:
+        """The setting's value, or its default. Raises KeyError for a name that is no setting."""
+        return self.values.get(name) or _BY_NAME[name].default
+
+    def require(self, name: str) -> str:
+        value = self[name]
+        if not value:
+            raise SettingError(f"{name} is not set. {_BY_NAME[name].about} Set it in the environment or in .env.")
+        return value
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """A comma-separated setting as a tuple."""
+        return tuple(part.strip() for part in self[name].split(",") if part.strip())
+
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must never be shown, for redaction."""
+        return tuple(self.values[s.name] for s in SETTINGS if s.secret and self.values.get(s.name))
+
+    def base_url(self, source: str, default: str) -> tuple[str, bool]:
+        """The address of a source, and whether a setting moved it: only then plain http and loopback are allowed."""
+        value = self.values.get(f"{source.upper()}_BASE_URL", "")
+        return (value.rstrip("/"), True) if value else (default, False)
+
+    def cron(self, source: str, default: str) -> str:
+        return self.values.get(f"DATALAKE_CRON_{source.upper()}", "") or default
+
+    @property
+    def lake_url(self) -> str:
+        url = self["DATALAKE_URL"]
+        return url if url.startswith("s3://") else str(Path(url.removeprefix("file://")).expanduser().absolute())
+
+    @property
+    def on_aws(self) -> bool:
+        return self["DATALAKE_CATALOG"] == "glue"
+
+    def selected(self, table_id: str, core: bool) -> bool:
+        """Whether a table runs: core ones always, others by the patterns of DATALAKE_TABLES."""
+        return core or any(fnmatch.fnmatchcase(table_id, pattern) for pattern in self.names("DATALAKE_TABLES"))
+
+
+_BY_NAME = {setting.name: setting for setting in SETTINGS}

