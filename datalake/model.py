@@ -167,6 +167,12 @@ class Table:
     """Column the treated table is partitioned by, by month."""
     secrets: tuple[str, ...] = ()
     """Dotted paths in the record that are dropped before anything is stored (`*` stands for every element)."""
+    ignore: tuple[str, ...] = ()
+    """Names of the record's own fields, `*` as wildcard, that are neither columns nor worth a place in `_unmapped`."""
+    deletes: str = ""
+    """How rows go away at the source, in plain words."""
+    note: str = ""
+    """What a reader of the table or of its extraction must know, in plain words."""
     no_key: str | None = None
     """Why the table has no key; None where it has one."""
     fresh_within_hours: float = 26.0
