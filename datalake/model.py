@@ -229,6 +229,34 @@ class Source:
         return f"{self.name}_{layer}"
 
 
+def cadence(cron: str) -> str:
+    """How often a cron line fires, as one word for the name of a job.
+
+    >>> cadence("5 * * * *"), cadence("*/15 * * * *"), cadence("0 */6 * * *"), cadence("30 2 * * *")
+    ('hourly', 'every_15_minutes', 'every_6_hours', 'daily')
+    >>> cadence("0 4 * * 1"), cadence("0 4 1 * *"), cadence("0 8,20 * * *")
+    ('weekly', 'monthly', 'several_a_day')
+    """
+    minute, hour, day, month, weekday = cron.split()
+    if hour == "*":
+        return f"every_{minute[2:]}_minutes" if minute.startswith("*/") else "hourly"
+    if hour.startswith("*/"):
+        return f"every_{hour[2:]}_hours"
+    if not hour.isdigit():
+        return "several_a_day"
+    if weekday != "*":
+        return "weekly"
+    return "daily" if day == "*" and month == "*" else "monthly"
+
+
+def job_name(source: Source, cron: str) -> str:
+    """The job (and schedule) that brings a source's selected tables through all layers."""
+    return f"{source.name}_{cadence(cron)}"
+
+
+QUALITY = "quality"
+"""Namespace of the lake's own records: quarantine, verdicts, metrics. Its tables carry no system columns."""
+
 SYSTEM_COLUMNS: dict[str, tuple[Type, str]] = {
     "_extracted_at": (Type("timestamp"), "When this version of the row was asked for at the source."),
     "_raw_commit": (Type("int64"), "Sequence number of the raw commit that brought this version."),

@@ -1,0 +1,48 @@
+"""DuckDB as the lake uses it: extensions from their PyPI packages, no network, UTC. What it reads and writes is elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datalake.lake.sql import literal
+from datalake.settings import Settings
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+EXTENSIONS = ("avro", "httpfs", "iceberg")
+"""In the order in which they need each other."""
+
+
+def open_duckdb(settings: Settings, database: str = ":memory:", *, read_only: bool = False) -> DuckDBPyConnection:
+    """A new DuckDB instance with the Iceberg reader loaded: about 0.2 s. Cursors of it share its memory and threads."""
+    import duckdb
+
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allow_community_extensions": False,
+        "memory_limit": settings["DATALAKE_MEMORY"],
+    }
+    if settings["DATALAKE_THREADS"]:
+        config["threads"] = settings["DATALAKE_THREADS"]
+    connection = duckdb.connect(database, read_only=read_only, config=config)
+    for name in EXTENSIONS:
+        connection.execute(f"LOAD {literal(str(_extension(name)))}")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    return connection
+
+
+def _extension(name: str) -> Path:
+    """The signed extension file in its PyPI package, whose version must be DuckDB's own."""
+    import duckdb
+
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    if spec is None or spec.origin is None:
+        raise ImportError(f"the package duckdb-extension-{name}=={duckdb.__version__} is missing: pip install it")
+    path = Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+    if not path.exists():
+        raise ImportError(f"duckdb-extension-{name} is not of DuckDB's version {duckdb.__version__}: pip install that one")
+    return path

@@ -1,0 +1,138 @@
+"""One lake: its objects, raw logs, Iceberg catalog and DuckDB, opened from the settings. What is done with them is elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from datalake.lake.objects import Objects
+from datalake.lake.raw import RawLog
+from datalake.model import Table
+from datalake.settings import Settings
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from pyiceberg.catalog import Catalog
+
+    from datalake.lake.catalog import CatalogServer
+    from datalake.lake.s3 import S3
+
+
+class Lake:
+    """The lake that the settings name. Nothing is opened or imported before it is used; safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.RLock()
+        self._duckdb: DuckDBPyConnection | None = None
+        self._secret = ""
+        self._spill = ""
+
+    @cached_property
+    def s3(self) -> S3 | None:
+        """Access to the bucket; None for a folder."""
+        if not self.settings.lake_url.startswith("s3://"):
+            return None
+        from datalake.lake.s3 import S3
+
+        return S3(self.settings)
+
+    @cached_property
+    def objects(self) -> Objects:
+        return Objects(self.settings.lake_url, self.s3.obstore() if self.s3 else None)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """pyiceberg's catalog: DATALAKE_CATALOG. Importing pyiceberg costs about two CPU seconds, once a process."""
+        from datalake.lake.catalog import open_catalog
+
+        with self._lock:
+            return open_catalog(self.settings, self.s3)
+
+    @cached_property
+    def _server(self) -> CatalogServer:
+        from datalake.lake.catalog import CatalogServer
+
+        server = CatalogServer(self.catalog, writable=True)
+        server.start()
+        return server
+
+    def log(self, table: Table) -> RawLog:
+        return RawLog(self.objects, table)
+
+    def connect(self) -> DuckDBPyConnection:
+        """A DuckDB connection that reads and writes the treated tables as `lake.<source>.<table>`. Close it after use.
+
+        Connections are cursors of one instance: they cost a millisecond, have transactions of their own, and share the memory
+        and threads of the settings however many work side by side.
+        """
+        with self._lock:
+            if self._duckdb is None:
+                self._duckdb = self._open()
+            if self.s3:
+                secret = self.s3.duckdb_secret()
+                if secret != self._secret:
+                    self._duckdb.execute(secret)
+                    self._secret = secret
+            return self._duckdb.cursor()
+
+    def _open(self) -> DuckDBPyConnection:
+        from datalake.lake.engine import open_duckdb
+        from datalake.lake.sql import CATALOG, literal, quote
+
+        connection = open_duckdb(self.settings)
+        self._spill = tempfile.mkdtemp(prefix="datalake-spill-")
+        connection.execute(f"SET temp_directory = {literal(self._spill)}")
+        connection.execute(f"CREATE SECRET catalog (TYPE iceberg, TOKEN {literal(self._server.token)})")
+        connection.execute(
+            f"ATTACH {literal(CATALOG)} AS {quote(CATALOG)} (TYPE iceberg, ENDPOINT {literal(self._server.url)}, SECRET catalog, "
+            "ACCESS_DELEGATION_MODE 'none', READ_ONLY false)"
+        )
+        return connection
+
+    def ensure_table(self, table: Table) -> None:
+        """Create the treated table, or bring it in step with its contract. Raises tables.IllegalChange."""
+        from datalake.lake.tables import ensure
+
+        ensure(self.catalog, table)
+
+    def properties(self, table: Table) -> dict[str, str]:
+        """Properties of the treated table as it is published now; {} where it does not exist."""
+        from datalake.lake.catalog import load_or_none
+
+        found = load_or_none(self.catalog, table.identifier)
+        return dict(found.properties) if found else {}
+
+    def on_commit(self, identifier: tuple[str, ...], properties: dict[str, str]) -> None:
+        """Set these table properties in the same catalog commit as the next DuckDB commit of the table.
+
+        They replace what was asked before and not yet committed; {} takes that back (after a rollback).
+        """
+        self._server.on_commit(identifier, properties)
+
+    def settle(self, identifier: tuple[str, ...]) -> None:
+        """Commit properties that still wait: a DuckDB transaction that changed no row makes no catalog commit."""
+        properties = self._server.take_properties(identifier)
+        if properties:
+            with self.catalog.load_table(identifier).transaction() as transaction:
+                transaction.set_properties(properties)
+
+    def close(self) -> None:
+        """Close DuckDB and the catalog's server, and remove what DuckDB spilled."""
+        with self._lock:
+            if self._duckdb is not None:
+                self._duckdb.close()
+                self._duckdb = None
+            if "_server" in self.__dict__:
+                self._server.shutdown()
+                self._server.server_close()
+                del self._server
+            if "catalog" in self.__dict__:
+                self.catalog.close()
+                del self.catalog
+            if self._spill:
+                shutil.rmtree(self._spill, ignore_errors=True)
+                self._spill = ""
