@@ -234,12 +234,14 @@ def cadence(cron: str) -> str:
 
     >>> cadence("5 * * * *"), cadence("*/15 * * * *"), cadence("0 */6 * * *"), cadence("30 2 * * *")
     ('hourly', 'every_15_minutes', 'every_6_hours', 'daily')
-    >>> cadence("0 4 * * 1"), cadence("0 4 1 * *"), cadence("0 8,20 * * *")
-    ('weekly', 'monthly', 'several_a_day')
+    >>> cadence("0 4 * * 1"), cadence("0 4 1 * *"), cadence("0 8,20 * * *"), cadence("0,30 * * * *")
+    ('weekly', 'monthly', 'several_a_day', 'several_an_hour')
     """
     minute, hour, day, month, weekday = cron.split()
     if hour == "*":
-        return f"every_{minute[2:]}_minutes" if minute.startswith("*/") else "hourly"
+        if minute.startswith("*/"):
+            return f"every_{minute[2:]}_minutes"
+        return "hourly" if minute.isdigit() else "several_an_hour"
     if hour.startswith("*/"):
         return f"every_{hour[2:]}_hours"
     if not hour.isdigit():
