@@ -10,7 +10,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["datalake", "datalake.*"]),
     package_data={"datalake": ["py.typed", "contracts/**/*.yaml", "contracts/*.json"]},
-    entry_points={"console_scripts": ["datalake = datalake.cli:main"]},
+    entry_points={"console_scripts": ["datalake = datalake.cli:entry"]},
     install_requires=[
         "dagster>=1.13,<1.14",
         "dagster-webserver>=1.13,<1.14",

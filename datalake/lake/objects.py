@@ -52,11 +52,16 @@ class Objects:
         except AlreadyExistsError as error:
             raise AlreadyExists(key) from error
 
+    def put(self, key: str, body: bytes) -> None:
+        """Create or replace the object, all or nothing."""
+        obstore.put(self._store, key, body)
+
     def writer(self, key: str, buffer_size: int = 8 * 1024 * 1024) -> obstore.WritableFile:
         """A file to write an object through; it appears whole when closed, and not at all if the process dies."""
         return obstore.open_writer(self._store, key, buffer_size=buffer_size)
 
     def get(self, key: str) -> bytes:
+        """The object's bytes. Raises FileNotFoundError."""
         return obstore.get(self._store, key).bytes().to_bytes()
 
     def stream(self, key: str, chunk_size: int = 4 * 1024 * 1024) -> Iterator[bytes]:

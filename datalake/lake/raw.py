@@ -2,6 +2,7 @@
 
     raw/<source>/<table>/data/dt=YYYY-MM-DD/<commit>-<part>.jsonl.zst
     raw/<source>/<table>/commits/<20-digit sequence>.json
+    raw/<source>/<table>/read_at
 
 A part is zstd-compressed JSON Lines. A line is one of
     {"_lake":{"at":"2026-11-22T13:00:00.123456Z","add":{…}},"record":<bytes as received>}
@@ -9,7 +10,8 @@ A part is zstd-compressed JSON Lines. A line is one of
     {"_lake":{"at":…,"op":"complete","scope":{"repository_id":1}}}
 `at` is when the record was asked for; `add` holds facts of the request (parent keys, tenant). `complete` says that all rows
 of the scope that live at the source were read since `at`, so rows of the scope last seen before are gone; an empty scope is
-the whole table. A part that no commit lists does not exist. The newest commit *is* the extraction state.
+the whole table. A part that no commit lists does not exist. The newest commit *is* the extraction state. `read_at` holds when the source was last
+asked to the end: the one object that is replaced, and only people and freshness checks read it.
 """
 
 from __future__ import annotations
@@ -105,6 +107,7 @@ class RawLog:
         self.objects = objects
         self.table = table
         self._folder = f"{table.raw_prefix}/commits"
+        self._read_at = f"{table.raw_prefix}/read_at"
 
     def head(self, after: int = 0) -> Commit | None:
         """The newest commit, or None. `after` is a sequence known to exist: older names are not listed."""
@@ -138,6 +141,17 @@ class RawLog:
                 f"{self.table.id}: another run wrote raw commit {commit.sequence} first; run again to go on from it"
             ) from error
         return commit
+
+    def mark_read(self) -> None:
+        """Note that the source was asked just now and all it told is committed, changed or not: the table's freshness."""
+        self.objects.put(self._read_at, now().encode())
+
+    def last_read(self) -> str | None:
+        """When the source was last asked to the end, or None."""
+        try:
+            return self.objects.get(self._read_at).decode()
+        except FileNotFoundError:
+            return None
 
     def lines(self, commit: Commit) -> Iterator[bytes]:
         """Every line of a commit, part by part, without its newline."""

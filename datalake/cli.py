@@ -1,0 +1,334 @@
+"""The `datalake` command. It only asks and shows: the work is done by the modules it calls.
+
+Heavy imports stand inside the commands, so that `datalake query` and `datalake --help` answer at once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import json
+import sys
+import uuid
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from datalake.settings import SETTINGS, SettingError, Settings
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from datalake.model import Source, Table
+    from datalake.pipeline import Step
+    from datalake.sources.base import Window
+
+DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"])
+
+
+class Failed(click.ClickException):
+    """A message for people and exit code 1."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.secho(f"error: {self.message}", fg="red", err=True, file=file)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="datalake")
+def main() -> None:
+    """The company's data lake: from the systems' APIs to checked tables you can query."""
+
+
+@main.command()
+@click.argument("what", nargs=-1, required=True, metavar="SOURCE[.TABLE]…")
+@click.option("--since", type=DAY, help="Read a stretch of the past again, from here (UTC); the live cursor stays.")
+@click.option("--until", type=DAY, help="End of that stretch, exclusive (UTC); default: now.")
+@click.option("--full", is_flag=True, help="Forget the cursor and read everything again.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a finished step.")
+def sync(what: tuple[str, ...], since: dt.datetime | None, until: dt.datetime | None, full: bool, as_json: bool) -> None:
+    """Read, treat, check, publish and register tables: `datalake sync stripe github.issues`."""
+    from datalake.console import report
+
+    settings = Settings.load()
+    chosen = _choose(settings, what)
+    window = _window(since, until)
+    if window and full:
+        raise click.UsageError("--full reads everything; leave out --since and --until, or --full")
+    with report(as_json=as_json) as console:
+        failed = sum(_sync(settings, source, tables, window=window, full=full, console=console) for source, tables in chosen)
+    if failed:
+        raise Failed(f"{failed} {'table' if failed == 1 else 'tables'} failed; the others are published")
+
+
+def _sync(
+    settings: Settings, source: Source, tables: list[Table], *, window: Window | None, full: bool, console: Any
+) -> int:
+    """One source's sync. Returns how many tables failed."""
+    from datalake.lake.lake import Lake
+    from datalake.pipeline import run_source
+
+    failed = set()
+    lake = Lake(settings)
+    try:
+        steps = run_source(
+            lake, source, tables, run_id=uuid.uuid4().hex, window=window, full=full, progress=console.progress
+        )
+        for step in steps:
+            _commit(step)
+            console.step(step)
+            if step.error is not None:
+                failed.add(step.table.name)
+    finally:
+        lake.close()
+    return len(failed)
+
+
+def _commit(step: Step) -> None:
+    """Commit a step; a publication that fails is told with the step, and the other tables go on."""
+    from contextlib import suppress
+
+    if step.error is None:
+        with suppress(Exception):
+            step.commit()
+
+
+@main.command()
+@click.argument("sql")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json", "parquet"]), default="table", show_default=True)
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Write here instead of to the screen.")
+def query(sql: str, form: str, output: str | None) -> None:
+    """Ask the published tables: `datalake query "select count(*) from stripe.charges"`."""
+    from datalake.console import write_result
+
+    settings = Settings.load()
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise click.UsageError("Parquet is not for the screen: give --output FILE")
+    if settings.on_aws:
+        from datalake.lake.register import athena_query
+
+        write_result(athena_query(settings, sql), form, output)
+        return
+    from datalake.lake.register import query_connection
+
+    import duckdb
+
+    try:
+        connection = query_connection(settings)
+        write_result(_relation(connection, sql), form, output)
+    except (duckdb.Error, FileNotFoundError) as error:
+        raise Failed(str(error)) from error
+
+
+def _relation(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
+    return connection.execute(sql)
+
+
+@main.command()
+@click.option("--all", "every", is_flag=True, help="Also tables that are not selected.")
+@click.option("--json", "as_json", is_flag=True)
+def tables(every: bool, as_json: bool) -> None:
+    """List the tables that the lake knows."""
+    from datalake import contracts
+    from datalake.console import print_table
+    from datalake.sources import CONNECTED
+
+    settings = Settings.load()
+    rows = [
+        {
+            "table": table.id,
+            "tier": table.tier,
+            "selected": source.name in CONNECTED and settings.selected(table.id, table.core),
+            "class": str(table.classification),
+            "about": table.about,
+        }
+        for source in contracts.load().values()
+        for table in source.tables.values()
+    ]
+    shown = [row for row in rows if every or row["selected"]]
+    if as_json:
+        click.echo(json.dumps(shown, ensure_ascii=False))
+    else:
+        print_table(shown)
+
+
+@main.command()
+@click.argument("table_id", metavar="TABLE")
+@click.option("--json", "as_json", is_flag=True)
+def describe(table_id: str, as_json: bool) -> None:
+    """Show a table's contract: columns, key, owners, classification."""
+    from datalake.console import print_contract
+    from datalake.model import jsonable
+
+    table = _table(table_id)
+    if as_json:
+        click.echo(json.dumps(jsonable(table), ensure_ascii=False, indent=1))
+    else:
+        print_contract(table)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True)
+def status(as_json: bool) -> None:
+    """Show each table's rows, last publication, freshness, quarantine and cursor."""
+    from datalake.console import print_table
+    from datalake.status import lake_status
+
+    rows = lake_status(Settings.load())
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False, default=str))
+    else:
+        print_table(rows)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True)
+def doctor(as_json: bool) -> None:
+    """Check settings, reachability and permissions, with one call a source."""
+    from datalake.console import print_findings
+    from datalake.doctor import examine
+
+    findings = examine(Settings.load())
+    if as_json:
+        click.echo(json.dumps([finding.__dict__ for finding in findings], ensure_ascii=False))
+    else:
+        print_findings(findings)
+    if any(finding.verdict == "fail" for finding in findings):
+        raise SystemExit(1)
+
+
+@main.command()
+@click.option("--ui", is_flag=True, help="Keep the stand-ins running and open Dagster's UI on loopback over the demo's lake.")
+@click.option("--port", default=3000, show_default=True, help="Port of the UI.")
+@click.option("--folder", default="demo", show_default=True, type=click.Path(file_okay=False), help="Where the demo lives.")
+def demo(ui: bool, port: int, folder: str) -> None:
+    """Run the lake end to end on stand-ins of the source systems: no account, no network."""
+    from datalake import demo as demonstration
+
+    if ui:
+        demonstration.serve_ui(folder, port)
+    else:
+        demonstration.run(folder)
+
+
+@main.group()
+def contract() -> None:
+    """Contracts in other forms."""
+
+
+@contract.command("export")
+@click.argument("what", nargs=-1, metavar="[SOURCE[.TABLE]]…")
+@click.option("--output", "-o", required=True, type=click.Path(file_okay=False), help="Folder for one file a table.")
+def contract_export(what: tuple[str, ...], output: str) -> None:
+    """Write contracts in the Open Data Contract Standard (ODCS v3.1)."""
+    from pathlib import Path
+
+    import yaml
+
+    from datalake import contracts
+    from datalake.contracts.odcs import to_odcs
+
+    every = what or tuple(contracts.load())
+    count = 0
+    for source, chosen in _choose(Settings.load(), every, everything=True):
+        folder = Path(output) / source.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for table in chosen:
+            text = yaml.safe_dump(to_odcs(source, table), sort_keys=False, allow_unicode=True)
+            (folder / f"{table.name}.odcs.yaml").write_text(text)
+            count += 1
+    click.echo(f"{count} contracts written to {output}")
+
+
+@main.group()
+def catalog() -> None:
+    """The lake's Iceberg catalog for other engines."""
+
+
+@catalog.command("serve")
+@click.option("--port", default=8181, show_default=True)
+def catalog_serve(port: int) -> None:
+    """Serve the Iceberg REST catalog on loopback, for Spark, Trino, Polars or another DuckDB."""
+    from datalake.lake.catalog import serve
+    from datalake.lake.lake import Lake
+
+    lake = Lake(Settings.load())
+    try:
+        serve(lake, port)
+    finally:
+        lake.close()
+
+
+@main.command("settings")
+def show_settings() -> None:
+    """List every setting, whether it is set, and what it does. Secrets are never shown."""
+    from datalake.console import print_table
+
+    settings = Settings.load()
+    print_table(
+        [
+            {
+                "setting": setting.name,
+                "value": ("(set)" if settings.values.get(setting.name) else "") if setting.secret else settings[setting.name],
+                "about": setting.about,
+            }
+            for setting in SETTINGS
+        ]
+    )
+
+
+def _table(table_id: str) -> Table:
+    from datalake import contracts
+
+    source_name, _, name = table_id.partition(".")
+    source = contracts.load().get(source_name)
+    if source is None or name not in source.tables:
+        raise Failed(f"no table '{table_id}'; `datalake tables --all` lists them")
+    return source.tables[name]
+
+
+def _choose(settings: Settings, what: tuple[str, ...], everything: bool = False) -> list[tuple[Source, list[Table]]]:
+    """Sources and tables by name: `stripe` means its selected tables, `stripe.charges` that table, patterns are allowed."""
+    from datalake import contracts
+    from datalake.sources import CONNECTED
+
+    known = contracts.load()
+    chosen: dict[str, dict[str, Table]] = {}
+    for name in what:
+        source_name, _, pattern = name.partition(".")
+        source = known.get(source_name)
+        if source is None:
+            raise Failed(f"no source '{source_name}'; there are {', '.join(known)}")
+        if not everything and source_name not in CONNECTED:
+            raise Failed(f"'{source_name}' has contracts but is not connected yet; connected are {', '.join(CONNECTED)}")
+        found = {
+            table.name: table
+            for table in source.tables.values()
+            if (fnmatch.fnmatchcase(table.name, pattern) if pattern else everything or settings.selected(table.id, table.core))
+        }
+        if not found:
+            raise Failed(f"no table matches '{name}'; `datalake tables --all` lists them")
+        chosen.setdefault(source_name, {}).update(found)
+    return [(known[name], list(tables.values())) for name, tables in chosen.items()]
+
+
+def _window(since: dt.datetime | None, until: dt.datetime | None) -> Window | None:
+    from datalake.sources.base import Window
+
+    if since is None:
+        if until is not None:
+            raise click.UsageError("--until needs --since")
+        return None
+    end = until.replace(tzinfo=dt.UTC) if until else dt.datetime.now(dt.UTC)
+    start = since.replace(tzinfo=dt.UTC)
+    if start >= end:
+        raise click.UsageError(f"--since {start:%Y-%m-%d} is not before --until {end:%Y-%m-%d}")
+    return Window(start, end)
+
+
+def entry() -> None:
+    """Entry point: settings that are wrong end in one line, not in a traceback."""
+    try:
+        main()
+    except SettingError as error:
+        click.secho(f"error: {error}", fg="red", err=True)
+        raise SystemExit(2) from None

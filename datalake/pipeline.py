@@ -1,0 +1,223 @@
+"""The road of a source's tables through the layers, written once for the command line and for Dagster.
+
+How rows are read, treated and registered lives in `sources`, `treat` and `lake`; here is only what comes after what.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from datalake.lake.lake import Lake
+from datalake.lake.raw import ConcurrentCommit
+from datalake.lake.register import Registration, register, registered
+from datalake.lake.upkeep import compact, needs_compaction
+from datalake.model import Layer, Source, Table
+from datalake.sources import open_run
+from datalake.sources.base import AuthenticationFailed, QuotaSpent, SourceError, SourceRun, Window
+from datalake.sources.engine import Extraction, Progress, extract
+from datalake.treat import Batch, StaleTable, prepare
+
+ALL_LAYERS = (Layer.RAW, Layer.TREATED, Layer.ATHENA)
+TABLES_AT_ONCE = 12
+TREATED_AT_ONCE = 2
+"""Treating is bound by cores and shares the memory setting; reading waits for the network."""
+
+
+class GateClosed(Exception):
+    """A gating check failed: the batch was rolled back, the table stands as it was, raw keeps the rows."""
+
+
+class ParentFailed(SourceError):
+    """The table follows another one that could not be read in this run."""
+
+
+@dataclass
+class Step:
+    """One layer of one table, done but not yet published.
+
+    Call `commit` before asking the generator for the next step: the table's next layer starts after it. A step with an
+    `error` has nothing to commit. `unchanged` says that there was nothing new.
+    """
+
+    table: Table
+    layer: Layer
+    seconds: float
+    result: Extraction | Batch | Registration | None = None
+    error: Exception | None = None
+    notes: list[str] = field(default_factory=list)
+    read_to_the_end: Callable[[], None] = lambda: None
+    """Notes the table's freshness once its rows are committed."""
+    again: Callable[[], Batch | None] | None = None
+    """Prepares the batch anew after another writer published first."""
+
+    @property
+    def unchanged(self) -> bool:
+        return self.error is None and self.result is None
+
+    def commit(self) -> None:
+        """Publish what the step prepared. Nothing is half-published; what the publication raises stands in `error` too."""
+        try:
+            match self.result:
+                case Extraction() as extraction:
+                    extraction.commit()
+                    self.read_to_the_end()
+                case Batch() as batch:
+                    self._commit_batch(batch)
+                case _:
+                    pass
+        except ConcurrentCommit as error:
+            self.notes.append(f"left to the other run: {error}")
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _commit_batch(self, batch: Batch) -> None:
+        for _ in range(5):
+            try:
+                batch.commit()
+            except StaleTable:
+                assert self.again is not None
+                fresh = self.again()
+                self.result = fresh
+                if fresh is None:
+                    return
+                batch = fresh
+            else:
+                return
+        raise StaleTable(f"{self.table.id}: five times another writer published first; run again when it is quiet")
+
+
+def run_source(
+    lake: Lake,
+    source: Source,
+    tables: Sequence[Table],
+    *,
+    run_id: str,
+    layers: Sequence[Layer] = ALL_LAYERS,
+    window: Window | None = None,
+    full: bool = False,
+    progress: Progress,
+) -> Iterator[Step]:
+    """Yield the finished steps of the tables, in the order in which they finish.
+
+    A table that fails yields its error and goes no further; the others go on. With a wrong key or a spent quota the
+    tables that were not begun yield that same error.
+    """
+    wanted = [layer for layer in ALL_LAYERS if layer in layers]
+    names = {table.name for table in tables}
+    failed: dict[str, Exception] = {}
+    raw_done: set[str] = set()
+    waiting = list(tables)
+    stop: Exception | None = None
+    run: SourceRun | None = open_run(source, lake.settings, progress) if Layer.RAW in wanted else None
+
+    def raw(table: Table) -> Step:
+        assert run is not None
+        begun = time.monotonic()
+        parent = lake.log(source.tables[table.parent]) if table.parent else None
+        log = lake.log(table)
+        try:
+            extraction = extract(
+                run, table, log, run_id=run_id, parent=parent, window=window, full=full, progress=progress
+            )
+        except ConcurrentCommit as error:
+            return Step(table, Layer.RAW, time.monotonic() - begun, notes=[f"left to the other run: {error}"])
+        changed = extraction.pending is not None or extraction.commits
+        if not changed:
+            log.mark_read()
+        return Step(
+            table,
+            Layer.RAW,
+            time.monotonic() - begun,
+            extraction if changed else None,
+            notes=list(extraction.notes),
+            read_to_the_end=log.mark_read,
+        )
+
+    def treated(table: Table) -> Step:
+        begun = time.monotonic()
+
+        def again() -> Batch | None:
+            return _checked(prepare(lake, table, source=source, run_id=run_id))
+
+        batch = prepare(lake, table, source=source, run_id=run_id)
+        step = Step(table, Layer.TREATED, time.monotonic() - begun, batch, again=again)
+        try:
+            _checked(batch)
+        except GateClosed as error:
+            step.error = error
+        return step
+
+    def athena(table: Table) -> Step:
+        begun = time.monotonic()
+        if needs_compaction(lake, table):
+            compact(lake, table)
+        result = None if registered(lake, table) else register(lake, table)
+        return Step(table, Layer.ATHENA, time.monotonic() - begun, result)
+
+    work = {Layer.RAW: raw, Layer.TREATED: treated, Layer.ATHENA: athena}
+
+    with ThreadPoolExecutor(TABLES_AT_ONCE, "read") as readers, ThreadPoolExecutor(TREATED_AT_ONCE, "treat") as treaters:
+        running: dict[Future[Step], tuple[Table, Layer, float]] = {}
+
+        def start(table: Table, layer: Layer) -> None:
+            pool = readers if layer is Layer.RAW else treaters
+            running[pool.submit(work[layer], table)] = (table, layer, time.monotonic())
+
+        try:
+            while waiting or running:
+                for table in list(waiting):
+                    parent = table.parent if Layer.RAW in wanted and table.parent in names else None
+                    if stop is not None or parent in failed:
+                        waiting.remove(table)
+                        cause = stop or ParentFailed(
+                            f"{table.id} follows {source.name}.{parent}, which failed: {failed[parent or '']}"
+                        )
+                        failed[table.name] = cause
+                        yield Step(table, wanted[0], 0.0, error=cause)
+                    elif parent is None or parent in raw_done:
+                        waiting.remove(table)
+                        start(table, wanted[0])
+                if not running:
+                    continue
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    table, layer, begun = running.pop(future)
+                    try:
+                        step = future.result()
+                    except Exception as error:  # noqa: BLE001  one table that fails never stops the others
+                        step = Step(table, layer, time.monotonic() - begun, error=error)
+                    if isinstance(step.error, AuthenticationFailed | QuotaSpent):
+                        stop = step.error
+                    yield step
+                    if step.error is not None:
+                        if layer is Layer.RAW:
+                            failed[table.name] = step.error
+                        continue
+                    if layer is Layer.RAW:
+                        raw_done.add(table.name)
+                    if layer is not wanted[-1]:
+                        start(table, wanted[wanted.index(layer) + 1])
+        finally:
+            for future in running:
+                future.cancel()
+            wait(running)
+            for future in running:
+                if not future.cancelled() and future.exception() is None:
+                    abandoned = future.result().result
+                    if isinstance(abandoned, Batch):
+                        abandoned.rollback()
+            if run is not None:
+                run.close()
+
+
+def _checked(batch: Batch | None) -> Batch | None:
+    """The batch if it may be published; otherwise it is rolled back. Raises GateClosed."""
+    if batch is None or batch.passed:
+        return batch
+    batch.rollback()
+    reasons = "; ".join(f"{check.name}: {check.description}" for check in batch.checks if not check.passed)
+    raise GateClosed(f"{batch.table.id}: not published, {reasons}")
