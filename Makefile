@@ -49,6 +49,7 @@ lock: $(VENV)/.uv ## renew the lock files from setup.py
 
 docs: $(VENV)/.dev ## generated pages
 	$(BIN)/python -m datalake.contracts.docs
+	$(BIN)/python -c 'from datalake.settings import example; print(example(), end="")' > .env.example
 
 clean: ## remove what the demo and the builds left
 	rm -rf demo build .dagster lake

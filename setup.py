@@ -26,6 +26,7 @@ setup(
         "pyarrow>=18",
         "pyiceberg[sql-sqlite]==0.12.0",
         "pyjwt[crypto]>=2.9",
+        "python-dotenv>=1",
         "pyyaml>=6",
         "requests>=2.32",
         "rich>=13",

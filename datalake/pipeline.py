@@ -126,15 +126,16 @@ def run_source(
         except ConcurrentCommit as error:
             return Step(table, Layer.RAW, time.monotonic() - begun, notes=[f"left to the other run: {error}"])
         changed = extraction.pending is not None or extraction.commits
+        seen = log.mark_read if window is None else lambda: None
         if not changed:
-            log.mark_read()
+            seen()
         return Step(
             table,
             Layer.RAW,
             time.monotonic() - begun,
             extraction if changed else None,
             notes=list(extraction.notes),
-            read_to_the_end=log.mark_read,
+            read_to_the_end=seen,
         )
 
     def treated(table: Table) -> Step:

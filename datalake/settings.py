@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -60,13 +62,16 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings read once from a mapping (by default the environment). Values of secrets never appear in `repr`."""
+    """Settings read once from a mapping (by default `.env` and, over it, the environment). Values of secrets never appear in `repr`."""
 
     values: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        return cls(dict(os.environ if environment is None else environment))
+        if environment is not None:
+            return cls(dict(environment))
+        from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+        return cls({**from_file, **os.environ})
 
     def __getitem__(self, name: str) -> str:
         """The setting's value, or its default. Raises KeyError for a name that is no setting."""
@@ -109,3 +114,11 @@ class Settings:
 
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def example() -> str:
+    """The text of `.env.example`: every setting, what it does, its default."""
+    lines = ["# Every setting of the lake. Copy to .env and fill in what you need; what is left out keeps its default."]
+    for setting in SETTINGS:
+        lines += ["", f"# {setting.about}", f"#{setting.name}={setting.default}"]
+    return "\n".join(lines) + "\n"
