@@ -28,6 +28,13 @@ SETTINGS: tuple[Setting, ...] = (
         "or the address of an Iceberg REST catalog.",
     ),
     Setting(
+        "DATALAKE_CATALOG_TOKEN",
+        "",
+        "Bearer token of the REST catalog named by DATALAKE_CATALOG; also the one that `datalake catalog serve` asks for "
+        "(empty: a new one each time).",
+        secret=True,
+    ),
+    Setting(
         "DATALAKE_TABLES", "", "Tables to run beside the core ones: patterns, comma-separated, such as stripe.*,github.forks."
     ),
     Setting("DATALAKE_SOURCES", "", "Sources to run, comma-separated; empty: all that are connected to the lake."),

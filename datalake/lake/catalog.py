@@ -13,7 +13,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,11 @@ from datalake.settings import SettingError, Settings
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
-    from pyiceberg.table import CommitTableRequest, CommitTableResponse, Table
+    from pyiceberg.table import CommitTableResponse, Table
     from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.table.update import TableRequirement, TableUpdate
+
+    from datalake.lake.lake import Lake
 
 Identifier = tuple[str, ...]
 
@@ -67,7 +70,8 @@ def open_catalog(settings: Settings, s3: S3 | None) -> Catalog:
     if urlparse(kind).scheme in ("http", "https"):
         from pyiceberg.catalog.rest import RestCatalog
 
-        return RestCatalog("lake", uri=kind, **properties)
+        token = settings["DATALAKE_CATALOG_TOKEN"]
+        return RestCatalog("lake", uri=kind, **properties, **({"token": token} if token else {}))
     raise SettingError(f"DATALAKE_CATALOG={kind} is no catalog: write sqlite, glue, or the address of an Iceberg REST catalog")
 
 
@@ -145,33 +149,42 @@ class CatalogServer(ThreadingHTTPServer):
             updates = [*change.get("updates", []), *([{"action": "set-properties", "updates": extra}] if extra else [])]
             requests.append(CommitTableRequest.model_validate({**change, "updates": updates}))
         requests.sort(key=lambda request: request.identifier.namespace.root[0] != QUALITY)
-        if len(requests) > 1:
-            for request in requests:
-                self._checked(request)
-        return [self._commit(request) for request in requests]
+        named = [((*request.identifier.namespace.root, request.identifier.name), request) for request in requests]
+        if len(named) > 1:
+            for identifier, request in named:
+                _checked(self.catalog, identifier, request.requirements)
+        return [commit(self.catalog, identifier, request.requirements, request.updates) for identifier, request in named]
 
-    def _checked(self, request: CommitTableRequest) -> Table:
-        """The table as it is now, which meets the request's requirements."""
-        table = self.catalog.load_table((*request.identifier.namespace.root, request.identifier.name))
-        for requirement in request.requirements:
-            requirement.validate(table.metadata)
-        return table
 
-    def _commit(self, request: CommitTableRequest) -> CommitTableResponse:
-        from pyiceberg.exceptions import CommitFailedException
+def commit(
+    catalog: Catalog,
+    identifier: Identifier,
+    requirements: tuple[TableRequirement, ...],
+    updates: tuple[TableUpdate, ...],
+) -> CommitTableResponse:
+    """Commit to one table. Raises CommitFailedException where the table no longer meets the requirements."""
+    from pyiceberg.exceptions import CommitFailedException
 
-        for attempt in range(COMMIT_TRIES):
-            table = self._checked(request)
-            try:
-                response = self.catalog.commit_table(table, request.requirements, request.updates)
-            except CommitFailedException:
-                # Somebody else's change came between. If it was a harmless one (a property) the requirements still hold.
-                if attempt == COMMIT_TRIES - 1:
-                    raise
-                continue
-            _delete_old_metadata(table, response.metadata)
-            return response
-        raise AssertionError("unreachable")
+    for attempt in range(COMMIT_TRIES):
+        table = _checked(catalog, identifier, requirements)
+        try:
+            response = catalog.commit_table(table, requirements, updates)
+        except CommitFailedException:
+            # Somebody else's change came between. If it was a harmless one (a property) the requirements still hold.
+            if attempt == COMMIT_TRIES - 1:
+                raise
+            continue
+        _delete_old_metadata(table, response.metadata)
+        return response
+    raise AssertionError("unreachable")
+
+
+def _checked(catalog: Catalog, identifier: Identifier, requirements: Sequence[TableRequirement]) -> Table:
+    """The table as it is now, which meets the requirements."""
+    table = catalog.load_table(identifier)
+    for requirement in requirements:
+        requirement.validate(table.metadata)
+    return table
 
 
 def _delete_old_metadata(table: Table, metadata: TableMetadata) -> None:
@@ -197,10 +210,29 @@ def table_json(table: Table, *, config: bool) -> bytes:
         # where they differ (after a rollback by another tool, say).
         from pyiceberg.table.snapshots import SnapshotLogEntry
 
-        entry = SnapshotLogEntry(snapshot_id=current.snapshot_id, timestamp_ms=metadata.last_updated_ms)
+        entry = SnapshotLogEntry(**{"snapshot-id": current.snapshot_id, "timestamp-ms": metadata.last_updated_ms})
         metadata = metadata.model_copy(update={"snapshot_log": [*log, entry]})
     head = json.dumps({"metadata-location": table.metadata_location} | ({"config": {}} if config else {}))
     return f'{head[:-1]}, "metadata": {metadata.model_dump_json()}}}'.encode()
+
+
+def serve(lake: Lake, port: int, announce: Callable[[str], object] = print) -> None:
+    """Serve the lake's catalog on loopback for other engines, for reading, until interrupted.
+
+    They need the bearer token: DATALAKE_CATALOG_TOKEN, or one made for this call and announced.
+    """
+    server = CatalogServer(lake.catalog, port=port, token=lake.settings["DATALAKE_CATALOG_TOKEN"] or None)
+    announce(f"Iceberg REST catalog of {lake.settings.lake_url} at {server.url}, bearer token {server.token}")
+    announce("DuckDB:  INSTALL iceberg; LOAD iceberg;")
+    announce(f"         CREATE SECRET lake_token (TYPE iceberg, TOKEN '{server.token}');")
+    announce(f"         ATTACH 'lake' AS lake (TYPE iceberg, ENDPOINT '{server.url}', SECRET lake_token);")
+    announce(f"Python:  pyiceberg.catalog.load_catalog('lake', type='rest', uri='{server.url}', token='{server.token}')")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        announce("stopped")
+    finally:
+        server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

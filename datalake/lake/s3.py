@@ -29,7 +29,7 @@ class S3:
         self._credentials = self.session.get_credentials()
         if self._credentials is None:
             raise SettingError(
-                "No AWS credentials found. Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run under a role."
+                "No AWS credentials found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run under a role"
             )
 
     def obstore(self) -> dict[str, Any]:

@@ -105,7 +105,16 @@ def _ensure_namespace(catalog: Catalog, name: str) -> None:
 
 
 def _described(table: Table) -> dict[str, str]:
-    return {"comment": table.about}
+    """The contract's head as table properties: every catalog shows them, Glue as table parameters."""
+    return {
+        "comment": table.about,
+        "datalake.doc": table.doc,
+        "datalake.key": ",".join(table.key),
+        "datalake.classification": str(table.classification),
+        "datalake.owner.technical": table.technical_owner,
+        "datalake.owner.business": table.business_owner,
+        "datalake.fresh-within-hours": f"{table.fresh_within_hours:g}",
+    }
 
 
 def _schema(table: Table) -> Schema:
@@ -183,8 +192,8 @@ def _differences(table: Table, path: tuple[str, ...], have: IcebergType, want: I
             yield partial(_widen, path=path, field_type=want)
         case _ if have != want:
             raise IllegalChange(
-                f"{table.id}: column {'.'.join(path)} is {have} in the lake and {want} in the contract, and Iceberg cannot turn "
-                f"the one into the other. Give the column a new name in the contract, or: {_rebuild(table)}"
+                f"{table.id}: column {'.'.join(path)} is {have} in the lake and {want} in the contract, and Iceberg cannot turn the "
+                f"one into the other. Give the column a new name in the contract, or: {_rebuild(table)}"
             )
 
 
@@ -201,4 +210,4 @@ def _describe(update: UpdateSchema, path: tuple[str, ...], doc: str) -> None:
 
 
 def _rebuild(table: Table) -> str:
-    return f"Drop the table {'.'.join(table.identifier)} from the catalog; the next run builds it again from raw, which holds it all."
+    return f"Drop {'.'.join(table.identifier)} from the catalog: the next run builds it again from raw, which holds it all."
