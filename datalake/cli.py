@@ -60,9 +60,7 @@ def sync(what: tuple[str, ...], since: dt.datetime | None, until: dt.datetime | 
         raise Failed(f"{failed} {'table' if failed == 1 else 'tables'} failed; the others are published")
 
 
-def _sync(
-    settings: Settings, source: Source, tables: list[Table], *, window: Window | None, full: bool, console: Any
-) -> int:
+def _sync(settings: Settings, source: Source, tables: list[Table], *, window: Window | None, full: bool, console: Any) -> int:
     """One source's sync. Returns how many tables failed."""
     from datalake.lake.lake import Lake
     from datalake.pipeline import run_source
@@ -70,9 +68,7 @@ def _sync(
     failed = set()
     lake = Lake(settings)
     try:
-        steps = run_source(
-            lake, source, tables, run_id=uuid.uuid4().hex, window=window, full=full, progress=console.progress
-        )
+        steps = run_source(lake, source, tables, run_id=uuid.uuid4().hex, window=window, full=full, progress=console.progress)
         for step in steps:
             _commit(step)
             console.step(step)
@@ -108,9 +104,9 @@ def query(sql: str, form: str, output: str | None) -> None:
 
         write_result(athena_query(settings, sql), form, output)
         return
-    from datalake.lake.register import query_connection
-
     import duckdb
+
+    from datalake.lake.register import query_connection
 
     try:
         connection = query_connection(settings)
@@ -332,3 +328,7 @@ def entry() -> None:
     except SettingError as error:
         click.secho(f"error: {error}", fg="red", err=True)
         raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    entry()

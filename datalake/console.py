@@ -5,17 +5,91 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console as RichConsole
+from rich.progress import Progress as RichProgress
+from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
+
+from datalake.sources.progress import LogProgress, Progress
 
 if TYPE_CHECKING:
     from datalake.doctor import Finding
     from datalake.model import Table
+    from datalake.pipeline import Step
+
+
+class Report:
+    """Tells a sync as it goes: a line a finished table, and meanwhile what is being read."""
+
+    def __init__(self, progress: Progress, *, as_json: bool) -> None:
+        self.progress = progress
+        self._as_json = as_json
+
+    def step(self, step: Step) -> None:
+        """One finished step. People see a table once, when it is through or has failed, and its raw step if it read rows."""
+        for note in step.notes:
+            self.progress.note(step.table.id, note)
+        facts = step.facts()
+        if self._as_json:
+            click.echo(json.dumps(facts, ensure_ascii=False, default=str))
+        else:
+            click.echo(sentence(step))
+
+
+class BarProgress:
+    """Progress as a live line a table being read, for terminals."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def reading(self, table_id: str, *, rows: int, pages: int, calls: int) -> None:
+        if table_id not in self._tasks:
+            self._tasks[table_id] = self._bars.add_task(table_id, total=None, detail="")
+        self._bars.update(self._tasks[table_id], detail=f"{rows:,} rows, {pages:,} pages, {calls:,} calls")
+
+    def waiting(self, source: str, seconds: float, why: str) -> None:
+        if seconds >= 1:
+            self._bars.console.print(f"{source}: waiting {seconds:.0f} s: {why}", style="yellow")
+
+    def note(self, table_id: str, text: str) -> None:
+        self._bars.console.print(f"{table_id}: {text}", style="yellow", markup=False)
+
+    def done(self, table_id: str) -> None:
+        if table_id in self._tasks:
+            self._bars.remove_task(self._tasks.pop(table_id))
+
+
+@contextlib.contextmanager
+def report(*, as_json: bool) -> Iterator[Report]:
+    """Bars for a person at a terminal, plain lines elsewhere; finished steps go to standard output, all else to errors."""
+    if sys.stderr.isatty() and not as_json:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[detail]}"), TimeElapsedColumn())
+        with RichProgress(*columns, console=RichConsole(stderr=True), transient=True) as bars:
+            yield Report(BarProgress(bars), as_json=False)
+        return
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logger = logging.getLogger("datalake.progress")
+    logger.setLevel(logging.INFO)
+    yield Report(LogProgress(logger), as_json=as_json)
+
+
+def sentence(step: Step) -> str:
+    """A finished step in words."""
+    facts = step.facts()
+    head = f"{step.table.id:40} {step.layer:8}"
+    if step.error is not None:
+        return f"{head} FAILED: {step.error}"
+    if step.unchanged:
+        return f"{head} unchanged"
+    shown = {name: value for name, value in facts.items() if isinstance(value, int) and value and not name.startswith("_")}
+    return f"{head} " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in shown.items())
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -25,7 +99,9 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         return
     shown = RichTable(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:
-        numeric = all(isinstance(row[name], int | float) and not isinstance(row[name], bool) or row[name] is None for row in rows)
+        numeric = all(
+            (isinstance(row[name], int | float) and not isinstance(row[name], bool)) or row[name] is None for row in rows
+        )
         shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(_cell(value) for value in row.values()))
@@ -54,7 +130,11 @@ def print_contract(table: Table) -> None:
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """The doctor's findings, one a line, with what to do."""
-    signs = {"ok": click.style("ok  ", fg="green"), "warn": click.style("warn", fg="yellow"), "fail": click.style("FAIL", fg="red")}
+    signs = {
+        "ok": click.style("ok  ", fg="green"),
+        "warn": click.style("warn", fg="yellow"),
+        "fail": click.style("FAIL", fg="red"),
+    }
     for finding in findings:
         click.echo(f"{signs[finding.verdict]}  {finding.subject}: {finding.message}")
 

@@ -1,4 +1,4 @@
-"""The doctor: are the settings right, the lake writable, the catalog and each source reachable? It changes nothing that stays."""
+"""The doctor: are the settings right, the lake writable, the catalog and each source reachable? Nothing it does stays."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Any
 
 from datalake.lake.lake import Lake
 from datalake.lake.raw import ConcurrentCommit
@@ -56,6 +57,31 @@ class Step:
     @property
     def unchanged(self) -> bool:
         return self.error is None and self.result is None
+
+    def facts(self) -> dict[str, Any]:
+        """The step as plain data, the same names for every table: for lines, JSON and metadata."""
+        facts: dict[str, Any] = {"table": self.table.id, "layer": str(self.layer), "seconds": round(self.seconds, 3)}
+        match self.result:
+            case Extraction() as read:
+                facts |= {"rows": read.rows, "bytes": read.bytes, "pages": read.pages, "calls": int(read.calls.get("calls", 0))}
+            case Batch() as batch:
+                facts |= {
+                    "rows_in": batch.rows_in,
+                    "inserted": batch.rows_inserted,
+                    "updated": batch.rows_updated,
+                    "deleted": batch.rows_deleted,
+                    "unchanged": batch.rows_unchanged,
+                    "superseded": batch.rows_superseded,
+                    "rejected": batch.rows_rejected,
+                    "table_rows": batch.table_rows,
+                }
+            case Registration() as registration:
+                facts |= {"rows": registration.rows}
+            case None:
+                facts |= {"unchanged": self.error is None}
+        if self.error is not None:
+            facts["error"] = str(self.error)
+        return facts
 
     def commit(self) -> None:
         """Publish what the step prepared. Nothing is half-published; what the publication raises stands in `error` too."""
@@ -120,9 +146,7 @@ def run_source(
         parent = lake.log(source.tables[table.parent]) if table.parent else None
         log = lake.log(table)
         try:
-            extraction = extract(
-                run, table, log, run_id=run_id, parent=parent, window=window, full=full, progress=progress
-            )
+            extraction = extract(run, table, log, run_id=run_id, parent=parent, window=window, full=full, progress=progress)
         except ConcurrentCommit as error:
             return Step(table, Layer.RAW, time.monotonic() - begun, notes=[f"left to the other run: {error}"])
         changed = extraction.pending is not None or extraction.commits

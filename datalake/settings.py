@@ -69,7 +69,7 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings read once from a mapping (by default `.env` and, over it, the environment). Values of secrets never appear in `repr`."""
+    """Settings read once from a mapping: by default `.env` and, over it, the environment. `repr` shows no value."""
 
     values: Mapping[str, str] = field(repr=False)
 
