@@ -88,9 +88,9 @@ def read_source(folder: Path) -> tuple[Source, list[Reference]]:
 
 
 def _table(keys: Fields, defaults: Defaults, references: list[Reference]) -> Table:
-    for key in _REQUIRED:
-        if key not in keys:
-            keys.refuse(key, "is missing", f"write `{key}: {HEAD[key]}`")
+    for required in _REQUIRED:
+        if required not in keys:
+            keys.refuse(required, "is missing", f"write it: {HEAD[required]}")
     if len(keys.values) - 1 > MOST_HEAD_KEYS:
         keys.refuse(
             "table", f"the head has {len(keys.values) - 1} keys", f"keep at most {MOST_HEAD_KEYS}: join notes into about"
@@ -154,7 +154,7 @@ def _columns(
     columns = []
     received: dict[tuple[bool, tuple[str, ...]], str] = {}
     for name in lines.values:
-        if not re.fullmatch(r"_?[a-z0-9]+(_[a-z0-9]+)*", name) or snake_case(name) != name:
+        if not re.fullmatch(r"_?[a-z0-9]+(_[a-z0-9]+)*", name):
             lines.refuse(name, "is no column name", f"write {snake_case(name)}, with from: where the source says otherwise")
         if name in SYSTEM_COLUMNS:
             lines.refuse(name, "is the name of a system column", "choose another name, with from: to say where it comes from")
@@ -236,12 +236,8 @@ def _received(keys: Fields, name: str) -> tuple[tuple[str, ...], bool]:
 
 
 def _refers(keys: Fields, source: str) -> tuple[str, str, str]:
-    match keys.text("refers").split("."):
-        case [table, column]:
-            return source, table, column
-        case [other, table, column]:
-            return other, table, column
-    keys.refuse("refers", f"'{keys.text('refers')}' is no column", "write table.column or source.table.column")
+    parts = keys.match("refers", r"\w+\.\w+(\.\w+)?", "write table.column or source.table.column").split(".")
+    return (source, parts[0], parts[1]) if len(parts) == 2 else (parts[0], parts[1], parts[2])
 
 
 def _partition(keys: Fields, columns: dict[str, Column]) -> str | None:
@@ -267,7 +263,7 @@ def _check_parents(source: Source, heads: dict[str, Fields]) -> None:
     for name, table in source.tables.items():
         if table.parent is not None and table.parent not in source.tables:
             heads[name].refuse("parent", f"{source.name} has no table '{table.parent}'", "name a table of the same source")
-    for name, table in source.tables.items():
+    for name in source.tables:
         line = [name]
         while (parent := source.tables[line[-1]].parent) is not None:
             if parent == name:
