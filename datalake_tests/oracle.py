@@ -1,0 +1,98 @@
+"""What a treated table must hold, told from a stand-in's ledger through the contract's types, in plain Python."""
+
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import Any
+
+from datalake.lake.lake import Lake
+from datalake.model import SYSTEM_COLUMNS, Source, Table, Type
+from datalake.sandbox.base import Row
+
+
+def expected(source: Source, table: Table, rows: list[Row]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The ledger's rows by key, each with a value a column, and whether it is deleted."""
+    told = {}
+    for row in rows:
+        values = {
+            column.name: _typed(_dig(row.add if column.from_request else row.record, column.field), column.type, source)
+            for column in table.columns
+        }
+        told[tuple(values[name] for name in table.key)] = values | {"_deleted": row.deleted}
+    return told
+
+
+def published(lake: Lake, table: Table) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The treated table's rows by key, in the same form. A key that stands twice is an error."""
+    connection = lake.connect()
+    try:
+        rows = connection.execute(f'SELECT * FROM lake."{table.source}"."{table.name}"').to_arrow_table().to_pylist()
+    finally:
+        connection.close()
+    found = {}
+    for row in rows:
+        values = {column.name: _plain(row[column.name], column.type) for column in table.columns}
+        key = tuple(values[name] for name in table.key)
+        assert key not in found, f"{table.id} holds {key} twice"
+        found[key] = values | {"_deleted": row["_deleted_at"] is not None}
+        assert set(row) == {column.name for column in table.columns} | set(SYSTEM_COLUMNS)
+    return found
+
+
+def difference(told: dict[tuple[Any, ...], dict[str, Any]], found: dict[tuple[Any, ...], dict[str, Any]]) -> list[str]:
+    """Where two tables differ, in words; empty where they are equal. Of a deleted row only key and mark count."""
+    lines = [f"missing: {key}" for key in told.keys() - found.keys() if not told[key]["_deleted"]]
+    lines += [f"too many: {key}" for key in found.keys() - told.keys()]
+    for key in told.keys() & found.keys():
+        if told[key]["_deleted"] != found[key]["_deleted"]:
+            lines.append(f"{key}: deleted is {found[key]['_deleted']}, must be {told[key]['_deleted']}")
+        elif not told[key]["_deleted"]:
+            lines += [
+                f"{key}.{name}: {found[key][name]!r}, must be {value!r}"
+                for name, value in told[key].items()
+                if found[key][name] != value
+            ]
+    return lines
+
+
+def _dig(record: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
+
+
+def _typed(value: Any, type_: Type, source: Source) -> Any:
+    if value is None:
+        return None
+    match type_.kind:
+        case "string":
+            if isinstance(value, dict):
+                value = value["id"]
+            return value if isinstance(value, str) else json.dumps(value)
+        case "int64":
+            return int(value)
+        case "float64":
+            return float(value)
+        case "decimal":
+            return Decimal(str(value))
+        case "timestamp":
+            if isinstance(value, str):
+                return dt.datetime.fromisoformat(value).astimezone(dt.UTC)
+            return dt.datetime.fromtimestamp(value / (1000 if source.timestamps == "milliseconds" else 1), dt.UTC)
+        case "date":
+            return dt.date.fromisoformat(value)
+        case "list":
+            assert type_.element is not None
+            return [_typed(item, type_.element, source) for item in value]
+        case "struct":
+            return {name: _typed(value.get(name), field, source) for name, field in type_.fields}
+        case _:
+            return value
+
+
+def _plain(value: Any, type_: Type) -> Any:
+    if type_.kind == "json" and value is not None:
+        return json.loads(value)
+    if type_.kind == "timestamp" and value is not None:
+        return value.astimezone(dt.UTC)
+    return value
