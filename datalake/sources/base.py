@@ -90,6 +90,10 @@ class SourceRun(Protocol):
         """The rows of a table, by the function its contract names."""
         ...
 
+    def calls(self, table_id: str) -> dict[str, float]:
+        """What the table has cost so far in this run: `calls`, `retries`, `limited`, `bytes` received, seconds `waited`."""
+        ...
+
     def close(self) -> None: ...
 
 
