@@ -58,7 +58,7 @@ def open_catalog(settings: Settings, s3: S3 | None) -> Catalog:
     if kind == "sqlite":
         if s3:
             raise SettingError(
-                "DATALAKE_CATALOG=sqlite serves folder lakes only: for an s3:// lake write glue, or the address of a REST catalog"
+                "DATALAKE_CATALOG=sqlite serves folder lakes only: for s3:// write glue, or the address of a REST catalog"
             )
         return _open_sqlite(Path(settings.lake_url) / "catalog.db", properties)
     if kind == "glue":
@@ -244,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in http.server
         _log.debug(format, *args)
 
-    def do_GET(self) -> None:  # noqa: N802 - the name in http.server
+    def do_GET(self) -> None:
         from pydantic import ValidationError
         from pyiceberg.exceptions import CommitFailedException, NoSuchNamespaceError, NoSuchTableError
 

@@ -1,4 +1,4 @@
-"""One lake: its objects, raw logs, Iceberg catalog and DuckDB, opened from the settings. What is done with them is elsewhere."""
+"""One lake: its objects, raw logs, Iceberg catalog and DuckDB, opened from the settings. What they are used for is elsewhere."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ class Lake:
         connection.execute(f"SET temp_directory = {literal(self._spill)}")
         connection.execute(f"CREATE SECRET catalog (TYPE iceberg, TOKEN {literal(self._server.token)})")
         connection.execute(
-            f"ATTACH {literal(CATALOG)} AS {quote(CATALOG)} (TYPE iceberg, ENDPOINT {literal(self._server.url)}, SECRET catalog, "
-            "ACCESS_DELEGATION_MODE 'none', READ_ONLY false)"
+            f"ATTACH {literal(CATALOG)} AS {quote(CATALOG)} (TYPE iceberg, ENDPOINT {literal(self._server.url)}, "
+            "SECRET catalog, ACCESS_DELEGATION_MODE 'none', READ_ONLY false)"
         )
         return connection
 

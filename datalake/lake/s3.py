@@ -6,6 +6,7 @@ import nothing of this.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 from urllib.parse import urlparse
 
@@ -31,6 +32,11 @@ class S3:
             raise SettingError(
                 "No AWS credentials found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run under a role"
             )
+
+    @cache  # noqa: B019 - one S3 a lake, as long-lived as the process
+    def client(self, service: str) -> Any:
+        """A client of another AWS service under the same credentials."""
+        return self.session.client(service, region_name=self.region)
 
     def obstore(self) -> dict[str, Any]:
         """Settings of obstore's S3Store."""
