@@ -47,9 +47,10 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class StandIn(Protocol):
-    """One system: its state, its clock (`now`, epoch seconds) and its answers. Handlers are async and share no thread."""
+    """One system: its state, its clock (`now`, epoch seconds) and its answers. Handlers are async: none runs beside another."""
 
-    now: int
+    @property
+    def now(self) -> int: ...
 
     def routes(self) -> Sequence[BaseRoute]: ...
 

@@ -1,0 +1,169 @@
+"""Make `schema.json` from Stripe's published types: what the tables use of them, as JSON Schema. Run by hand at a new version.
+
+    python datalake_tests/specs/stripe/derive.py types-2026-10-28.endive.json > datalake_tests/specs/stripe/schema.json
+
+The input holds the interfaces of npm's `stripe` 23.1.0 (made by Stripe from its OpenAPI description, API 2026-10-28.endive)
+as {"interfaces": {"<file>#<name>": {"fields": {name: {"type", "optional"}}, "ext": [...]} | {"alias": type}}}.
+Descriptions are left out. Where a field is an id or, when expanded, the object, only the id is kept, unless the lake expands it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOTS = {
+    "account": "Accounts#Account",
+    "balance_transaction": "BalanceTransactions#BalanceTransaction",
+    "charge": "Charges#Charge",
+    "coupon": "Coupons#Coupon",
+    "credit_note": "CreditNotes#CreditNote",
+    "credit_note_line_item": "CreditNoteLineItems#CreditNoteLineItem",
+    "customer": "Customers#Customer",
+    "discount": "Discounts#Discount",
+    "dispute": "Disputes#Dispute",
+    "event": "Events#EventBase",
+    "invoice": "Invoices#Invoice",
+    "invoice_payment": "InvoicePayments#InvoicePayment",
+    "invoiceitem": "InvoiceItems#InvoiceItem",
+    "line_item": "InvoiceLineItems#InvoiceLineItem",
+    "payment_intent": "PaymentIntents#PaymentIntent",
+    "payout": "Payouts#Payout",
+    "price": "Prices#Price",
+    "product": "Products#Product",
+    "promotion_code": "PromotionCodes#PromotionCode",
+    "refund": "Refunds#Refund",
+    "subscription": "Subscriptions#Subscription",
+    "subscription_item": "SubscriptionItems#SubscriptionItem",
+}
+"""Value of `object` in a record -> the interface that describes it."""
+
+EXPANDED = {"Discount", "DeletedDiscount"}
+"""Objects that the lake asks for in place of their ids."""
+
+OPAQUE = {
+    "Account", "Application", "BalanceTransactionSource", "CustomerSource", "DeletedCustomerSource", "PaymentMethod",
+    "SetupIntent", "Source", "Event.Data",
+}  # fmt: skip
+"""Objects that no table looks into: any object will do."""
+
+BASIC: dict[str, Any] = {
+    "string": {"type": "string"},
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "true": {"const": True},
+    "null": {"type": "null"},
+    "any": {},
+    "unknown": {},
+    "Decimal": {"type": "string", "pattern": r"^-?\d+(\.\d{1,12})?$"},
+    "Metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+}
+
+
+ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
+BASIC["Address"] = {
+    "type": "object",
+    "properties": {part: {"type": ["string", "null"]} for part in ADDRESS},
+    "required": list(ADDRESS),
+    "additionalProperties": False,
+}
+"""Shared type of Stripe's libraries, not part of the input."""
+
+
+class Types:
+    def __init__(self, interfaces: dict[str, Any]) -> None:
+        self.interfaces = interfaces
+        self.definitions: dict[str, Any] = {}
+
+    def resolve(self, name: str, file: str, scope: str) -> str:
+        """Full name of the interface that `name` means inside `scope` of `file`."""
+        parts = scope.split(".")
+        for depth in range(len(parts), -1, -1):
+            candidate = f"{file}#{'.'.join([*parts[:depth], name])}"
+            if candidate in self.interfaces:
+                return candidate
+        *folder, last = name.split(".")
+        found = [
+            key
+            for key in self.interfaces
+            if key.endswith(f"#{last}") and key.split("#")[0].split("/")[:-1] == folder and not key.startswith("V2/")
+        ]
+        if len(found) != 1:
+            raise LookupError(f"{name} in {file}#{scope}: {found}")
+        return found[0]
+
+    def schema(self, text: str, file: str, scope: str) -> dict[str, Any]:
+        options = [option.strip() for option in re.split(r"\|(?![^<{]*[>}])", text)]
+        literals = [option.strip("'") for option in options if option.startswith("'")]
+        rest = [option for option in options if not option.startswith("'")]
+        # `OtherString` stands for values of later versions; of this version, only the known ones are right.
+        rest = [option for option in rest if option != "OtherString"]
+        if "string" in rest:
+            rest = [option for option in rest if option in BASIC or option.startswith("Array") or option in EXPANDED]
+        schemas = [self.option(option, file, scope) for option in dict.fromkeys(rest)]
+        if literals:
+            schemas.append({"enum": literals})
+        return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+    def option(self, text: str, file: str, scope: str) -> dict[str, Any]:
+        if text in BASIC:
+            return dict(BASIC[text])
+        if match := re.fullmatch(r"Array<(.*)>", text):
+            return {"type": "array", "items": self.schema(match[1], file, scope)}
+        if match := re.fullmatch(r"ApiList<(.*)>", text):
+            fields = {
+                "object": {"const": "list"},
+                "data": {"type": "array", "items": self.schema(match[1], file, scope)},
+                "has_more": {"type": "boolean"},
+                "url": {"type": "string"},
+                "total_count": {"type": "integer"},
+            }
+            return {"type": "object", "properties": fields, "required": ["object", "data", "has_more", "url"]}
+        if text.startswith("{") or text in OPAQUE:
+            return {"type": "object"}
+        return {"$ref": f"#/$defs/{self.define(self.resolve(text, file, scope))}"}
+
+    def define(self, name: str) -> str:
+        safe = name.replace("/", "_").replace("#", ".")
+        if safe in self.definitions:
+            return safe
+        self.definitions[safe] = {}
+        file, scope = name.split("#")
+        interface = self.interfaces[name]
+        if "alias" in interface:
+            self.definitions[safe] = self.schema(interface["alias"], file, scope)
+            return safe
+        fields = {key: spec for key, spec in interface["fields"].items() if spec["type"] != "void"}
+        self.definitions[safe] = {
+            "type": "object",
+            "properties": {key: self.schema(spec["type"], file, scope) for key, spec in fields.items()},
+            "required": [key for key, spec in fields.items() if not spec["optional"]],
+            "additionalProperties": False,
+        }
+        return safe
+
+
+def main() -> None:
+    interfaces = json.loads(Path(sys.argv[1]).read_text())["interfaces"]
+    types = Types(interfaces)
+    objects = {name: types.define(interface) for name, interface in ROOTS.items()}
+    events = sorted(
+        spec["fields"]["type"]["type"].strip("'")
+        for name, spec in interfaces.items()
+        if name.startswith("Events#") and spec.get("ext") == ["EventBase"]
+    )
+    types.definitions["Events.Event.Type"] = {"enum": events}
+    schema = {
+        "$comment": "Derived from npm's stripe 23.1.0 (API 2026-10-28.endive) by derive.py; do not edit.",
+        "objects": objects,
+        "$defs": types.definitions,
+    }
+    json.dump(schema, sys.stdout, separators=(",", ":"), sort_keys=True)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()
