@@ -34,6 +34,8 @@ from datalake.sources.redaction import Redaction
 
 log = logging.getLogger(__name__)
 
+_PORTS = {"http": 80, "https": 443}
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -73,8 +75,8 @@ class Answer:
     """One answer: where it came from and its body as received. `at` is the time just before it was asked for."""
 
     table_id: str
-    url: str
-    """As it may be shown: without secrets."""
+    asked: str
+    """The address as it was asked for, perhaps with secrets: show `url` instead."""
     cursor: str
     at: str
     status: int
@@ -82,6 +84,11 @@ class Answer:
     """Names in any case."""
     body: bytes
     redaction: Redaction
+
+    @property
+    def url(self) -> str:
+        """The address as it may be shown: without secrets."""
+        return self.redaction.url(self.asked)
 
     @property
     def start(self) -> str:
@@ -146,7 +153,7 @@ class Http:
         note: Callable[[str, str], None] = lambda _table, _text: None,
     ) -> None:
         self.source = source
-        self.base_url = base_url.rstrip("/")
+        self.base_url = _normal(base_url).rstrip("/")
         self.auth = auth or Auth()
         self.budget = budget or Budget()
         self.redaction = Redaction(secrets)
@@ -154,8 +161,8 @@ class Http:
         self._classify = classify
         self._note = note
         self._headers = {"User-Agent": "datalake", "Accept": "application/json", "Accept-Encoding": "gzip", **(headers or {})}
-        self._home = _address(self.base_url)
         _check_address(source, self.base_url, moved)
+        self._root = _root(self.base_url)
         self._watch = _Watch()
         self._pool = _pool(self.base_url, patience)
         self._pool.ConnectionCls = _watched(self._pool.ConnectionCls, self._watch)
@@ -176,8 +183,9 @@ class Http:
         """Ask for one thing and return its answer, which is 2xx, 304, or one of the statuses in `accept`.
 
         `table_id` is the table's id (or the source's name for calls of no table), for messages and counts; `params` go
-        into the query (a mapping or pairs; a list stands for several values); `cursor` is shown in messages; `operation` is the key under which the budget
-        counts (default: the table's id). Same-host redirects are followed. Raises the errors of `base.py`.
+        into the query (a mapping or pairs; a list stands for several values); `cursor` is shown in messages;
+        `operation` is the key under which the budget counts (default: the table's id). Same-host redirects are followed.
+        Raises the errors of `base.py`.
         """
         url = self._url(path_or_url, params)
         return self._ask(Request("GET", url, dict(headers or {})), table_id, str(cursor or ""), operation, accept, auth)
@@ -217,7 +225,10 @@ class Http:
         self._pool.close()
 
     def _url(self, path_or_url: str, params: Any) -> str:
-        url = path_or_url if "://" in path_or_url else f"{self.base_url}/{path_or_url.lstrip('/')}"
+        if path_or_url.startswith(("https://", "http://")):
+            url = _normal(path_or_url)
+        else:
+            url = f"{self.base_url}/{path_or_url.lstrip('/')}"
         if params:
             url += ("&" if "?" in url else "?") + urlencode(params, doseq=True)
         return url
@@ -247,7 +258,7 @@ class Http:
                 redirects += 1
                 if redirects > 5:
                     raise answer.fault("redirected more than 5 times; look at the address")
-                request = Request(request.method, urljoin(request.url, target), dict(request.headers), request.body)
+                request = Request(request.method, _normal(urljoin(request.url, target)), dict(request.headers), request.body)
                 continue
             if verdict is Verdict.LIMITED:
                 limited += 1
@@ -284,7 +295,7 @@ class Http:
 
     def _exchange(self, request: Request, table_id: str, cursor: str, operation: str) -> Answer:
         """One call and its whole body. Raises _Broken where no whole answer came."""
-        if _address(request.url) != self._home:
+        if not request.url.startswith(self._root):
             raise Permanent(
                 f"{table_id}: will not go to another host than {self.base_url}: "
                 f"{self.redaction.url(request.url)} (cursor {cursor or 'none'})"
@@ -304,13 +315,12 @@ class Http:
             tally.bytes += len(body)
         finally:
             self.budget.leave()
-        return Answer(table_id, self.redaction.url(request.url), cursor, at, status, headers, body, self.redaction)
+        return Answer(table_id, request.url, cursor, at, status, headers, body, self.redaction)
 
     def _read(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
-        parts = urlsplit(request.url)
         response = self._pool.urlopen(
             request.method,
-            f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}",
+            request.url[len(self._root) - 1 :],
             body=request.body,
             headers={**self._headers, **request.headers},
             retries=False,
@@ -499,13 +509,22 @@ def _pool(base_url: str, patience: Patience) -> urllib3.HTTPConnectionPool:
     return manager.connection_from_url(base_url)
 
 
-def _address(url: str) -> tuple[str, str, int | None]:
+def _root(url: str) -> str:
+    """Scheme, host and port of an address, up to the slash: what every address of the same server begins with."""
     parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{parts.port or _PORTS.get(parts.scheme, 0)}/"
+
+
+def _normal(url: str) -> str:
+    """The address with its port and without a fragment or user, so that `_root` of the same server is its beginning."""
+    parts = urlsplit(url)
+    return f"{_root(url)}{parts.path.lstrip('/')}{'?' + parts.query if parts.query else ''}"
 
 
 def _check_address(source: str, base_url: str, moved: bool) -> None:
-    scheme, host, _ = _address(base_url)
+    parts = urlsplit(base_url)
+    scheme, host = parts.scheme, parts.hostname or ""
     if scheme not in ("http", "https") or not host:
         raise ValueError(f"{source}: '{base_url}' is no http address")
     if not moved and (scheme == "http" or _on_this_machine(host)):

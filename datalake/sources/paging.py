@@ -51,7 +51,7 @@ class Walk:
             self._empty += 1
             if self._empty >= EMPTY_PAGES:
                 raise answer.fault(f"{EMPTY_PAGES} empty pages in a row, each with a next one")
-        if str(next_) in self._next or str(next_) == answer.url:
+        if str(next_) in self._next or str(next_) == answer.asked:
             raise answer.fault(f"the next page is one that was read before: {answer.redaction(str(next_))}")
         self._next.add(str(next_))
 
