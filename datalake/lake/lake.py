@@ -1,4 +1,4 @@
-"""One lake: its objects, raw logs, Iceberg catalog and DuckDB, opened from the settings. What they are used for is elsewhere."""
+"""One lake: its objects, raw logs, Iceberg catalog and DuckDB, opened from the settings. What they do is elsewhere."""
 
 from __future__ import annotations
 

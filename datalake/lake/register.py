@@ -208,11 +208,11 @@ def _set_view(lake: Lake, connection: DuckDBPyConnection, table: Table, publishe
         f"{table.business_owner} (business). Classification: {table.classification}. {table.doc}"
     )
     statements = (
-        f"CREATE SCHEMA IF NOT EXISTS {quote(_BUILD, table.source)};"
+        f"CREATE SCHEMA IF NOT EXISTS {quote(_BUILD, table.source)};"  # noqa: S608 - every name is quoted
         f"CREATE SCHEMA IF NOT EXISTS {quote(_BUILD, 'datalake')};"
         f"CREATE TABLE IF NOT EXISTS {_REGISTRATIONS} (source VARCHAR, name VARCHAR, rows BIGINT, metadata_location VARCHAR, "
         "contract VARCHAR, registered_at TIMESTAMPTZ, PRIMARY KEY (source, name));"
-        f"CREATE OR REPLACE VIEW {view} AS SELECT {', '.join(map(quote, about))} "  # noqa: S608 - names are quoted
+        f"CREATE OR REPLACE VIEW {view} AS SELECT {', '.join(map(quote, about))} "
         f"FROM iceberg_scan({literal(published.metadata_location)});"
         f"COMMENT ON VIEW {view} IS {literal(comment)};"
     )

@@ -192,7 +192,7 @@ def _differences(table: Table, path: tuple[str, ...], have: IcebergType, want: I
             yield partial(_widen, path=path, field_type=want)
         case _ if have != want:
             raise IllegalChange(
-                f"{table.id}: column {'.'.join(path)} is {have} in the lake and {want} in the contract, and Iceberg cannot turn "
+                f"{table.id}: column {'.'.join(path)} is {have} in the lake, {want} in the contract, and Iceberg cannot turn "
                 f"the one into the other. Give the column a new name in the contract, or: {_rebuild(table)}"
             )
 
