@@ -6,7 +6,7 @@ How rows are read, treated and registered lives in `sources`, `treat` and `lake`
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,7 +122,7 @@ def run_source(
     tables: Sequence[Table],
     *,
     run_id: str,
-    layers: Sequence[Layer] = ALL_LAYERS,
+    layers: Mapping[str, Sequence[Layer]] | None = None,
     window: Window | None = None,
     full: bool = False,
     progress: Progress,
@@ -130,15 +130,15 @@ def run_source(
     """Yield the finished steps of the tables, in the order in which they finish.
 
     A table that fails yields its error and goes no further; the others go on. With a wrong key or a spent quota the
-    tables that were not begun yield that same error.
+    tables that were not begun yield that same error. `layers` names those to run of each table; None: all of all.
     """
-    wanted = [layer for layer in ALL_LAYERS if layer in layers]
-    names = {table.name for table in tables}
+    wanted = {table.name: [each for each in ALL_LAYERS if layers is None or each in layers[table.name]] for table in tables}
+    reading = {name for name, mine in wanted.items() if Layer.RAW in mine}
     failed: dict[str, Exception] = {}
     raw_done: set[str] = set()
     waiting = list(tables)
     stop: Exception | None = None
-    run: SourceRun | None = open_run(source, lake.settings, progress) if Layer.RAW in wanted else None
+    run: SourceRun | None = open_run(source, lake.settings, progress) if reading else None
 
     def raw(table: Table) -> Step:
         assert run is not None
@@ -195,17 +195,17 @@ def run_source(
         try:
             while waiting or running:
                 for table in list(waiting):
-                    parent = table.parent if Layer.RAW in wanted and table.parent in names else None
+                    parent = table.parent if table.name in reading and table.parent in reading else None
                     if stop is not None or parent in failed:
                         waiting.remove(table)
                         cause = stop or ParentFailed(
                             f"{table.id} follows {source.name}.{parent}, which failed: {failed[parent or '']}"
                         )
                         failed[table.name] = cause
-                        yield Step(table, wanted[0], 0.0, error=cause)
+                        yield Step(table, wanted[table.name][0], 0.0, error=cause)
                     elif parent is None or parent in raw_done:
                         waiting.remove(table)
-                        start(table, wanted[0])
+                        start(table, wanted[table.name][0])
                 if not running:
                     continue
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -224,8 +224,9 @@ def run_source(
                         continue
                     if layer is Layer.RAW:
                         raw_done.add(table.name)
-                    if layer is not wanted[-1]:
-                        start(table, wanted[wanted.index(layer) + 1])
+                    mine = wanted[table.name]
+                    if layer is not mine[-1]:
+                        start(table, mine[mine.index(layer) + 1])
         finally:
             for future in running:
                 future.cancel()
