@@ -115,6 +115,8 @@ def extract(
     reader = _Reader(run, table, log, run_id, parent, window, full, progress)
     try:
         reader.read()
+    except ConcurrentCommit:
+        raise
     except BaseException:
         reader.save()
         raise
