@@ -128,7 +128,11 @@ def query_connection(settings: Settings) -> DuckDBPyConnection:
     path = _path(settings)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: nothing has been published in this lake yet; run `datalake sync`")
-    return open_duckdb(settings, str(path), read_only=True)
+    connection = open_duckdb(settings)
+    # Attached, not opened: DuckDB would hand out the instance that this process opened on the file's predecessor.
+    connection.execute(f"ATTACH {literal(str(path))} AS {quote(CATALOG)} (READ_ONLY)")
+    connection.execute(f"USE {quote(CATALOG)}")
+    return connection
 
 
 def digest(table: Table) -> str:
