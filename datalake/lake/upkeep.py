@@ -158,7 +158,8 @@ class _Rewrite:
                 f"(snapshot {self._snapshot.snapshot_id}, partition {partition}); nothing was changed. Compare the table with "
                 "another engine before going on"
             )
-        self._added += files
+        # COPY writes one empty file where every row was deleted; the metadata need not name it.
+        self._added += [file for file in files if file.record_count]
         self._replaced |= {task.file.file_path for task in tasks}
         self.rows += rows
         self.bytes += sum(file.file_size_in_bytes for file in files)

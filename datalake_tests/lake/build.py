@@ -99,9 +99,7 @@ def ask(lake: Lake, sql: str) -> list[tuple[object, ...]]:
 
 def fingerprint(lake: Lake, table: Table) -> tuple[object, ...]:
     """Rows, distinct keys, a sum, and a sum of hashes over all columns."""
-    [row] = ask(
-        lake, f"SELECT count(*), count(DISTINCT id), sum(amount), sum(hash(t)::HUGEINT) FROM {relation(table)} AS t"
-    )
+    [row] = ask(lake, f"SELECT count(*), count(DISTINCT id), sum(amount), sum(hash(t)::HUGEINT) FROM {relation(table)} AS t")
     return row
 
 

@@ -37,7 +37,11 @@ def call(server: CatalogServer, path: str, method: str = "GET", token: str | Non
 
 @pytest.mark.parametrize("token", ["", "wrong", "Bearer"])
 def test_nobody_gets_in_without_the_token(server: CatalogServer, token: str) -> None:
-    for method, path in (("GET", "/v1/config"), ("POST", "/v1/transactions/commit"), ("GET", "/v1/namespaces/stripe/tables/charges")):
+    for method, path in (
+        ("GET", "/v1/config"),
+        ("POST", "/v1/transactions/commit"),
+        ("GET", "/v1/namespaces/stripe/tables/charges"),
+    ):
         answer = call(server, path, method, token)
         assert answer.status_code == 401
         assert server.token not in answer.text
@@ -47,7 +51,9 @@ def test_answers_and_errors_of_the_protocol(server: CatalogServer) -> None:
     assert "POST /v1/{prefix}/transactions/commit" in call(server, "/v1/config").json()["endpoints"]
     assert call(server, "/v1/namespaces").json() == {"namespaces": [["stripe"]]}
     assert call(server, "/v1/namespaces/stripe").json()["namespace"] == ["stripe"]
-    assert call(server, "/v1/namespaces/stripe/tables").json() == {"identifiers": [{"namespace": ["stripe"], "name": "charges"}]}
+    assert call(server, "/v1/namespaces/stripe/tables").json() == {
+        "identifiers": [{"namespace": ["stripe"], "name": "charges"}]
+    }
     assert call(server, "/v1/namespaces/stripe/tables/charges", "HEAD").status_code == 200
     for path, kind in (
         ("/v1/namespaces/stripe/tables/nothing", "NoSuchTableException"),

@@ -58,7 +58,9 @@ def test_legal_changes_keep_the_rows(lake: Lake) -> None:
     connection = lake.connect()
     connection.execute(f"INSERT INTO {relation(new)} (id, amount, added) VALUES ('new', 12345678901234567890.12, ['x'])")
     after = ask(lake, f"SELECT id, amount, lines, address.city FROM {relation(new)} WHERE id <> 'new' ORDER BY id")
-    assert [(i, a, [{k: line[k] for k in ("sku", "quantity", "price")} for line in lines], c) for i, a, lines, c in after] == rows
+    assert [
+        (i, a, [{k: line[k] for k in ("sku", "quantity", "price")} for line in lines], c) for i, a, lines, c in after
+    ] == rows
     assert ask(lake, f"SELECT address.country, address.geo.lon, added FROM {relation(new)} WHERE id = 'k1'") == [(None,) * 3]
     merge(lake, new, 0, 10, 1)
     assert fingerprint(lake, new)[:2] == (11, 11)
@@ -116,7 +118,7 @@ def test_a_column_that_the_contract_dropped_stays(lake: Lake) -> None:
 
 def test_awkward_names_are_quoted_everywhere(lake: Lake) -> None:
     odd = table("select", {"id": "string", "order": "int64", "at": "timestamp", "group": "struct{from:string,to:string}"})
-    odd = dataclasses.replace(odd, columns=(*odd.columns, column("percent", "float64", about="50 % of it's \"worth\"")))
+    odd = dataclasses.replace(odd, columns=(*odd.columns, column("percent", "float64", about='50 % of it\'s "worth"')))
     lake.ensure_table(odd)
     ask(lake, f"INSERT INTO {relation(odd)} (id, \"order\", \"group\") VALUES ('a', 1, {{'from': 'x', 'to': 'y'}})")
     assert ask(lake, f'SELECT "group"."from", "order" FROM {relation(odd)}') == [("x", 1)]
