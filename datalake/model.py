@@ -162,6 +162,8 @@ class Table:
     cursor: str | None = None
     parent: str | None = None
     """Table of the same source whose raw log drives this one."""
+    also: tuple[str, ...] = ()
+    """Further tables whose raw logs it reads beside its parent's."""
     events: tuple[str, ...] = ()
     partition: str | None = None
     """Column the treated table is partitioned by, by month."""

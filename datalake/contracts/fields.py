@@ -45,7 +45,7 @@ def compose(file: Path) -> yaml.Node:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ContractError(f"{file}:{line}: {error.problem or error.context}; quote texts that hold ', ' or ': '") from error
     except yaml.YAMLError as error:
-        raise ContractError(f"{file}:1: {error}; write YAML in UTF-8") from error
+        raise ContractError(f"{file}:1: {' '.join(str(error).split())}; write YAML in UTF-8") from error
     if node is None:
         raise ContractError(f"{file}:1: the file is empty; write the contract, or remove the file")
     return node
@@ -70,7 +70,8 @@ class Fields:
             if text in self.values:
                 self._wrong(key, self._path(text), "stands twice", "keep one of them")
             if known is not None and text not in known:
-                self._wrong(key, self._path(text), "is no key of a contract", f"use {', '.join(known)}")
+                comma = "" if value.value else "quote the text before it if that holds a comma, or "
+                self._wrong(key, self._path(text), "is no key of a contract", f"{comma}use {', '.join(known)}")
             self.values[text] = value
 
     def __contains__(self, key: str) -> bool:

@@ -23,7 +23,7 @@ _LOGICAL = {
 def to_odcs(source: Source, table: Table) -> dict[str, Any]:
     """The data contract of one table as a mapping that dumps to YAML or JSON.
 
-    References name the other table's contract as `<table>.yaml` beside this one, `../<source>/<table>.yaml` elsewhere.
+    References name the other table's contract as `<table>.odcs.yaml` beside this one, `../<source>/…` elsewhere.
     """
     return {
         "apiVersion": API_VERSION,
@@ -111,7 +111,7 @@ def _typed(type_: Type) -> dict[str, Any]:
 def _reference(refers: tuple[str, str, str], table: Table) -> str:
     source, name, column = refers
     folder = "" if source == table.source else f"../{source}/"
-    return f"{folder}{name}.yaml#/schema/{name}/properties/{column}"
+    return f"{folder}{name}.odcs.yaml#/schema/{name}/properties/{column}"
 
 
 def _unique(table: Table) -> dict[str, Any]:

@@ -135,6 +135,7 @@ def _table(keys: Fields, defaults: Defaults, references: list[Reference]) -> Tab
         records=keys.text("records", defaults.records),
         cursor=cursor,
         parent=keys.text("parent", "") or None,
+        also=keys.texts("also"),
         events=keys.texts("events"),
         partition=_partition(keys, by_name),
         secrets=secrets,
@@ -263,6 +264,9 @@ def _check_parents(source: Source, heads: dict[str, Fields]) -> None:
     for name, table in source.tables.items():
         if table.parent is not None and table.parent not in source.tables:
             heads[name].refuse("parent", f"{source.name} has no table '{table.parent}'", "name a table of the same source")
+        for other in table.also:
+            if other not in source.tables or source.tables[other].parent is not None:
+                heads[name].refuse("also", f"{source.name} has no table '{other}' without a parent", "name one that has none")
     for name in source.tables:
         line = [name]
         while (parent := source.tables[line[-1]].parent) is not None:

@@ -18,6 +18,7 @@ HEAD = {
     "no_key": "Why the table has no key; stands in place of `key`.",
     "cursor": "Column that orders the incremental reading.",
     "parent": "Table of the same source whose raw log drives this one.",
+    "also": "Further tables whose raw logs it reads beside its parent's.",
     "events": "Events of the source that tell of changed rows.",
     "partition": "`month(column)`: the treated table is cut by month of that date. Big tables only.",
     "class": "Classification of the table, and of each of its columns that says nothing else.",
