@@ -1,0 +1,868 @@
+"""How GitHub's tables are read: repositories side by side, and one function for each `rows:` of the contracts.
+
+Who asks and within which limits lives in `github_access.py`, GraphQL in `github_graphql.py`. Facts:
+https://docs.github.com/rest. The cursor of a table that is read repository by repository is
+{"repositories": {"<id>": state}}: names change, ids do not.
+
+With a window (`--since`, `--until`) tables that know dates are read for that stretch; the others are read whole, as always.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from datalake.lake.raw import now
+from datalake.model import Source
+from datalake.settings import SettingError, Settings
+from datalake.sources import github_graphql as graphql
+from datalake.sources import paging
+from datalake.sources.base import (
+    Ask,
+    AuthenticationFailed,
+    Checkpoint,
+    Complete,
+    Item,
+    Page,
+    Permanent,
+    QuotaSpent,
+    Skipped,
+    SourceError,
+)
+from datalake.sources.engine import HttpRun
+from datalake.sources.frontier import Frontier, earlier, text
+from datalake.sources.github_access import Access, Client, Owner, server_time
+from datalake.sources.http import Answer
+from datalake.sources.paging import Walk
+from datalake.sources.progress import Progress
+from datalake.sources.records import Drop, Record, digest, pick, single, split
+
+OVERLAP = dt.timedelta(hours=1)
+"""What is newer than the frontier minus this is read again: a date can be given before its row can be seen."""
+COMMITS_LOOKBACK = dt.timedelta(days=7)
+RUNS_LOOKBACK = dt.timedelta(days=35)
+"""A run can run again for 30 days and then changes in place."""
+SWEEP_AFTER = dt.timedelta(days=7)
+"""Lists whose deletions leave no trace are read whole this often."""
+SWEEP_AT_ONCE = 5_000
+"""Lists up to this length are read whole as soon as their count says that something is gone."""
+MOST_RUNS = 1_000
+"""A filtered list of runs ends there, whatever there is."""
+BATCH_BYTES = 512 * 1024
+"""Records that one scope's reading brings together before they are handed on."""
+
+State = dict[str, Any]
+Reading = Generator[Item, None, State]
+"""The items of one scope; returns its new state."""
+Pages = Iterator[tuple[Answer, list[Record]]]
+
+
+class Scope(Protocol):
+    """What is read by itself and has a state by itself: an organization, a team, a repository."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+S = TypeVar("S", bound=Scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """One repository as the list told it. `name` is owner/name."""
+
+    id: int
+    node: str
+    name: str
+    owner: Owner
+    branch: str
+    created: str
+    pushed: str
+    archived: bool
+    discussions: bool
+
+    @property
+    def key(self) -> str:
+        return str(self.id)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"repository_id": self.id, "repository": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    id: int
+    slug: str
+    owner: Owner
+
+    @property
+    def key(self) -> str:
+        return str(self.id)
+
+    @property
+    def name(self) -> str:
+        return f"{self.owner.login}/{self.slug}"
+
+
+@dataclass
+class Listing:
+    """A list that several tables need: its pages, for its own table, and what it names."""
+
+    pages: list[Page] = field(default_factory=list)
+    names: list[Any] = field(default_factory=list)
+
+
+class GitHubRun(HttpRun):
+    """One run: the credentials, and the lists of repositories and teams, read once for all tables."""
+
+    def __init__(self, settings: Settings, source: Source, access: Access) -> None:
+        functions = (single_object, full_list, since, newest_first, commits, created_windows)
+        more = (children_of_changed, from_parent, graphql_newest_first, daily_numbers)
+        super().__init__(source, access.first.http, {function.__name__: function for function in functions + more})
+        self.access = access
+        self.patterns = tuple(pattern.lower() for pattern in settings.names("GITHUB_REPOSITORIES"))
+        self.since = _first_day(settings["GITHUB_SINCE"])
+        self.today = dt.datetime.now(dt.UTC).date()
+        """The day at the source, as its answers tell it."""
+        self.partial: set[str] = set()
+        """Tables from which GitHub left out rows: what is missing there is not gone."""
+        self._lock = threading.RLock()
+        self._lists: dict[tuple[str, str], Listing | SourceError] = {}
+
+    def calls(self, table_id: str) -> dict[str, float]:
+        total: dict[str, float] = defaultdict(float)
+        for session in self.access.sessions():
+            for name, value in session.calls(table_id.partition(".")[2]).items():
+                total[name] += value
+        return dict(total)
+
+    def close(self) -> None:
+        self.workers.close()
+        self.access.close()
+
+    def owners(self, ask: Ask) -> list[Owner]:
+        return self.access.owners(ask.table.name, ask.note)
+
+    def organizations(self, ask: Ask) -> list[Owner]:
+        return [owner for owner in self.owners(ask) if owner.organization]
+
+    def repositories_of(self, ask: Ask, owner: Owner) -> Listing:
+        """All repositories of the owner, read once a run."""
+        return self._listing(ask, owner, "repositories", owner.repositories, owner.records, owner.params, _repository)
+
+    def teams_of(self, ask: Ask, owner: Owner) -> Listing:
+        return self._listing(ask, owner, "teams", f"/orgs/{owner.login}/teams", "", None, _team)
+
+    def repositories(self, ask: Ask) -> list[Repository]:
+        """The repositories that the settings choose. Owners whose list is refused are told, unless all are."""
+        found: list[Repository] = []
+        refused: list[Skipped] = []
+        owners = self.owners(ask)
+        for owner in owners:
+            try:
+                found += self.repositories_of(ask, owner).names
+            except Skipped as skipped:
+                refused.append(skipped)
+                ask.note(f"{owner.login} is left out: {skipped}")
+        if refused and len(refused) == len(owners):
+            raise refused[0]
+        return [r for r in found if not self.patterns or any(fnmatchcase(r.name.lower(), p) for p in self.patterns)]
+
+    def get(self, ask: Ask, client: Client, path: str, params: Iterable[tuple[str, str]] = (), cursor: object = "") -> Answer:
+        """One answer of REST: 200, or 204, 409 (an empty repository) and 410 (a feature turned off), which mean no rows.
+
+        Raises Skipped for what the token may not see (403, 404, 451).
+        """
+        answer = client.http.get(ask.table.name, path, list(params), cursor=cursor, accept=(404, 409, 410, 451))
+        if answer.status == 404:
+            raise answer.fault("not found, or the token has no right to know of it", Skipped)
+        if answer.status == 451:
+            raise answer.fault("blocked for legal reasons", Skipped)
+        if "partial-results" in answer.headers.get("X-GitHub-SSO", "") and ask.table.name not in self.partial:
+            self.partial.add(ask.table.name)
+            ask.note("GitHub left out rows of organizations with single sign-on: authorize the token for them")
+        self.today = max(self.today, server_time(answer).date())
+        return answer
+
+    def pages(
+        self, ask: Ask, client: Client, path: str, params: Iterable[tuple[str, str]], records: str = "", cursor: object = ""
+    ) -> Pages:
+        """A list page by page: `next` links are followed as they are given, and nothing else."""
+        walk = Walk()
+        answer = self.get(ask, client, path, params, cursor)
+        while True:
+            found = split(answer, records).records if answer.status == 200 else []
+            next_ = answer.link("next")
+            walk.step(answer, found, next_)
+            yield answer, found
+            if next_ is None:
+                return
+            answer = self.get(ask, client, next_, cursor=cursor)
+
+    def _listing(
+        self,
+        ask: Ask,
+        owner: Owner,
+        table: str,
+        path: str,
+        records: str,
+        params: tuple[tuple[str, str], ...] | None,
+        name: Callable[[Owner, Record], Any],
+    ) -> Listing:
+        """A list that is kept for the run; so is the error where it could not be read."""
+        with self._lock:
+            known = self._lists.get((table, owner.login))
+            if known is None:
+                contract = self.source.tables[table]
+                ask = dataclasses.replace(ask, table=contract)
+                # A token to clone with is new in every answer: it goes before lists are compared.
+                drop = Drop(contract.secrets) if contract.secrets else None
+                try:
+                    known = Listing()
+                    for answer, found in self.pages(ask, owner.client, path, params or contract.params, records):
+                        kept = [drop(record) for record in found] if drop else found
+                        known.pages.append(Page(kept, answer.at, {"organization": owner.login}))
+                        known.names += [name(owner, record) for record in found]
+                except SourceError as error:
+                    known = error
+                self._lists[table, owner.login] = known
+        if isinstance(known, SourceError):
+            raise known
+        return known
+
+
+def open_run(settings: Settings, source: Source, progress: Progress) -> GitHubRun:
+    """A run with the credentials of the settings. Nothing is asked before the first table. Raises SettingError."""
+    return GitHubRun(settings, source, Access(settings, source, progress))
+
+
+# -- one function for each `rows:` of the contracts --------------------------------------------------------------------
+
+
+def single_object(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """One record an organization, told when it changed."""
+
+    def read(owner: Owner, state: State) -> Reading:
+        answer = run.get(ask, owner.client, ask.table.path.format(org=owner.login))
+        record = single(answer)
+        found = digest([record])
+        if found != state.get("digest") or ask.window:
+            yield Page([record], answer.at)
+        return {"digest": found}
+
+    return _side_by_side(run, ask, "organizations", run.organizations(ask), read)
+
+
+def full_list(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """Lists that are read whole each time and told when they changed; what left them is gone."""
+    if ask.table.name == "team_members":
+        return _team_members(run, ask)
+    if ask.table.path.startswith("/repos/"):
+        return _full_list_of_repository(run, ask)
+
+    def read(owner: Owner, state: State) -> Reading:
+        facts = {"organization": owner.login}
+        began = now()
+        match ask.table.name:
+            case "repositories":
+                kept = run.repositories_of(ask, owner).pages
+            case "teams":
+                kept = run.teams_of(ask, owner).pages
+            case _:
+                listed = run.pages(ask, owner.client, ask.table.path.format(org=owner.login), ask.table.params)
+                pages = (Page(found, answer.at, facts) for answer, found in listed)
+                return (yield from _changed_list(run, ask, pages, state, facts, began))
+        # Another table may have asked for the list before this one began.
+        return (yield from _changed_list(run, ask, kept, state, facts, min([began, *(page.at for page in kept)])))
+
+    owners = run.owners(ask) if ask.table.name == "repositories" else run.organizations(ask)
+    return _side_by_side(run, ask, "organizations", owners, read)
+
+
+def _full_list_of_repository(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    table = ask.table
+
+    def read(repository: Repository, state: State) -> Reading:
+        if table.name == "contributors" and not ask.window and _quiet(repository, state):
+            return state
+        listed = run.pages(ask, repository.owner.client, _path(ask, repository), table.params, table.records)
+        pages = (page for answer, found in listed for page in _with_facts(run, ask, repository, answer, found))
+        state = yield from _changed_list(run, ask, pages, state, {"repository_id": repository.id}, now())
+        return {**state, "pushed": repository.pushed, "read": run.today.isoformat()} if table.name == "contributors" else state
+
+    return _each_repository(run, ask, read)
+
+
+def _team_members(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """The members of each team: they change without a trace in the team's own record. A team that is gone has none."""
+    teams = [team for owner in run.organizations(ask) for team in run.teams_of(ask, owner).names]
+    known: dict[str, State] = ask.cursor.get("teams", {})
+    gone = known.keys() - {team.key for team in teams}
+    if gone and "teams" not in run.partial:
+        yield from (Complete({"team_id": int(key)}, now()) for key in sorted(gone))
+        ask = dataclasses.replace(ask, cursor={"teams": {key: known[key] for key in known if key not in gone}})
+        yield Checkpoint(ask.cursor)
+
+    def read(team: Team, state: State) -> Reading:
+        path = ask.table.path.format(org=team.owner.login, team_slug=team.slug)
+        facts = {"team_id": team.id, "team_slug": team.slug}
+        pages = (Page(found, a.at, facts) for a, found in run.pages(ask, team.owner.client, path, ask.table.params))
+        return (yield from _changed_list(run, ask, pages, state, {"team_id": team.id}, now()))
+
+    yield from _side_by_side(run, ask, "teams", teams, read)
+
+
+def since(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """What changed since the frontier, oldest change first; once a week the whole list, as deletions leave no trace."""
+
+    def read(repository: Repository, state: State) -> Reading:
+        frontier = Frontier(state, OVERLAP)
+        scope = {"repository_id": repository.id}
+        if state and run.since is None and _due(run, state):
+
+            def everything() -> Iterator[Page]:
+                for answer, found in _ascending(run, ask, repository, ""):
+                    frontier.fresh(found, _times(found, "updated_at"))
+                    yield from _with_facts(run, ask, repository, answer, found)
+
+            state = yield from _changed_list(run, ask, everything(), state, scope, now())
+            return {**state, **frontier.state(), "swept": run.today.isoformat()}
+        began, found_digest = now(), digest(())
+        for answer, found in _ascending(run, ask, repository, frontier.start or text(run.since)):
+            fresh = [record for record, _ in frontier.fresh(found, _times(found, "updated_at"))]
+            found_digest = digest(fresh, found_digest)
+            yield from _with_facts(run, ask, repository, answer, fresh)
+        if state or run.since:
+            return {**state, **frontier.state()}
+        yield Complete(scope, began)
+        return {**frontier.state(), "swept": run.today.isoformat(), "digest": found_digest}
+
+    def read_again(repository: Repository, state: State) -> Reading:
+        """Rows that last changed in the window. Those that changed again since are newer than it and left alone."""
+        first, last = _window(ask)
+        for answer, found in _ascending(run, ask, repository, first):
+            inside = [record for record, time in zip(found, _times(found, "updated_at"), strict=True) if time < last]
+            yield from _with_facts(run, ask, repository, answer, inside)
+            if len(inside) < len(found):
+                break
+        return state
+
+    return _each_repository(run, ask, read_again if ask.window else read)
+
+
+def newest_first(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """Lists that cannot be asked for by date: newest first, until a whole page is older or known."""
+    when = ask.table.cursor or "updated_at"
+
+    def read(repository: Repository, state: State) -> Reading:
+        listed = run.pages(ask, repository.owner.client, _path(ask, repository), ask.table.params, ask.table.records)
+        frontier = Frontier({} if ask.window else state, OVERLAP)
+        for answer, fresh in _until_known(run, ask, frontier, listed, when):
+            yield Page(fresh, answer.at, repository.facts)
+        return frontier.state()
+
+    return _each_repository(run, ask, read)
+
+
+def commits(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """Commits of the default branch by the committer's date, from a week before the newest known.
+
+    A branch that lived longer brings older ones when it is merged: they are behind parents that nobody has read, and are
+    asked for by comparing those with the head of the reading before.
+    """
+
+    def read(repository: Repository, state: State) -> Reading:
+        same_branch = state.get("branch") == repository.branch
+        if not ask.window and same_branch and state.get("pushed") == repository.pushed:
+            return state
+        frontier = Frontier(state if same_branch and not ask.window else {}, COMMITS_LOOKBACK)
+        facts = {**repository.facts, "branch": repository.branch}
+        first, last = _window(ask) if ask.window else (frontier.start or text(run.since), "")
+        params = [*ask.table.params, ("sha", repository.branch)]
+        params += [("since", first)] if first else []
+        params += [("until", earlier(last, dt.timedelta(seconds=1)))] if last else []
+        head = ""
+        read_here: set[str] = set()
+        parents: set[str] = set()
+        for answer, found in run.pages(ask, repository.owner.client, _path(ask, repository), params, cursor=first):
+            told = [msgspec.json.decode(record, type=_Commit) for record in found]
+            head = head or (told[0].sha if told else "")
+            read_here |= {commit.sha for commit in told}
+            fresh = [record for record, _ in frontier.fresh(found, [commit.commit.committer.date for commit in told])]
+            if fresh:
+                yield Page(fresh, answer.at, facts)
+                parents |= {parent.sha for record in fresh for parent in msgspec.json.decode(record, type=_Commit).parents}
+        old_head = state.get("head", "") if same_branch else ""
+        if old_head:
+            for parent in sorted(parents - read_here - {old_head}):
+                yield from _unread_history(run, ask, repository, facts, old_head, parent)
+        told_state = {"branch": repository.branch, "pushed": repository.pushed, "head": head or old_head}
+        return {**frontier.state(), **told_state}
+
+    return _each_repository(run, ask, read)
+
+
+def _unread_history(
+    run: GitHubRun, ask: Ask, repository: Repository, facts: dict[str, Any], known: str, tip: str
+) -> Iterator[Item]:
+    """Commits behind `tip` that are not behind `known`. Where `known` is gone (a forced push), all behind `tip`."""
+    client, path = repository.owner.client, _path(ask, repository)
+    compare = f"/repos/{repository.name}/compare/{known}...{tip}"
+    try:
+        pages: Iterable[tuple[Answer, list[Record]]] = list(run.pages(ask, client, compare, ask.table.params, "commits"))
+    except Skipped:
+        ask.note(f"{repository.name}: the commit {known} is gone, history was rewritten; reading all behind {tip}")
+        pages = run.pages(ask, client, path, [*ask.table.params, ("sha", tip)])
+    oldest = text(run.since)
+    for answer, found in pages:
+        told = [r for r in found if msgspec.json.decode(r, type=_Commit).commit.committer.date >= oldest]
+        if told:
+            yield Page(told, answer.at, facts)
+
+
+def created_windows(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """Runs of workflows by the time they were created, cut so that no piece holds more than GitHub lists; of those read
+    again, because runs change for a month, only the ones that changed are told."""
+
+    def read(repository: Repository, state: State) -> Reading:
+        frontier = Frontier({} if ask.window else state, OVERLAP)
+        created: str = state.get("created", "")
+        first, last = earlier(created, RUNS_LOOKBACK) or text(run.since) or repository.created, ""
+        if ask.window:
+            first, last = _window(ask)
+            last = earlier(last, dt.timedelta(seconds=1))
+        for answer, found in _runs(run, ask, repository, first, last):
+            fresh = [record for record, time in frontier.fresh(found, _times(found, "updated_at")) if time >= frontier.start]
+            created = max([created, *_times(found, "created_at")])
+            if fresh:
+                yield Page(fresh, answer.at, repository.facts)
+        return {**frontier.state(), "created": created} if created else {}
+
+    return _each_repository(run, ask, read)
+
+
+def _runs(run: GitHubRun, ask: Ask, repository: Repository, first: str, last: str) -> Pages:
+    """Runs created from `first` to `last`, both inclusive; an empty `last` is open. Halved until each piece can be listed."""
+    params = [*ask.table.params, ("created", f"{first}..{last}" if last else f">={first}")]
+    pages = run.pages(ask, repository.owner.client, _path(ask, repository), params, ask.table.records, cursor=first)
+    for number, (answer, found) in enumerate(pages):
+        total = pick(answer.body, "total_count")[0] if number == 0 and found else 0
+        if total >= MOST_RUNS:
+            newest = last or _times(found, "created_at")[0]
+            begin, end = dt.datetime.fromisoformat(first), dt.datetime.fromisoformat(newest)
+            if end <= begin:
+                raise answer.fault(f"{total} runs were created within one second, more than GitHub lists")
+            middle = begin + (end - begin) // 2
+            yield from _runs(run, ask, repository, first, text(middle))
+            yield from _runs(run, ask, repository, text(middle + dt.timedelta(seconds=1)), last)
+            return
+        yield answer, found
+
+
+def graphql_newest_first(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """Lists that GraphQL gives newest first, with their count: where it says that something is gone, the whole list."""
+    query, when, born = {
+        "stargazers": (graphql.STARGAZERS, "starred_at", "starred_at"),
+        "discussions": (graphql.DISCUSSIONS, "updated_at", "created_at"),
+    }[ask.table.name]
+
+    def listed(repository: Repository, totals: list[int]) -> Pages:
+        for answer, page in graphql.connection(repository.owner.client, ask.table.name, query, repository.node):
+            totals.append(page.total)
+            yield answer, list(page.rows)
+
+    def read(repository: Repository, state: State) -> Reading:
+        if ask.table.name == "discussions" and not repository.discussions:
+            return state
+        frontier = Frontier({} if ask.window else state, OVERLAP)
+        scope = {"repository_id": repository.id}
+        began, totals, newborn = now(), [0], 0
+        for answer, fresh in _until_known(run, ask, frontier, listed(repository, totals), when):
+            newborn += sum(time >= state.get("newest", "") for time in _times(fresh, born))
+            yield Page(fresh, answer.at, repository.facts)
+        if ask.window:
+            return state
+        if not state:
+            if run.since is None:
+                yield Complete(scope, began)
+            return {**frontier.state(), "total": totals[-1], "swept": run.today.isoformat()}
+        expected = state["total"] + newborn
+        if expected != totals[-1] and run.since is None and (totals[-1] <= SWEEP_AT_ONCE or _due(run, state)):
+            pages = (Page(found, answer.at, repository.facts) for answer, found in listed(repository, totals))
+            yield from _changed_list(run, ask, pages, {}, scope, now())
+            return {**frontier.state(), "total": totals[-1], "swept": run.today.isoformat()}
+        return {**state, **frontier.state(), "total": expected}
+
+    return _each_repository(run, ask, read, still_moving=True)
+
+
+def daily_numbers(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """Numbers by day, of which GitHub keeps two weeks; days whose numbers moved are told."""
+
+    def read(repository: Repository, state: State) -> Reading:
+        answer = run.get(ask, repository.owner.client, _path(ask, repository), ask.table.params)
+        found = split(answer, ask.table.records).records if answer.status == 200 else []
+        days = {day: digest([record]) for day, record in zip(_times(found, "timestamp"), found, strict=True)}
+        known = {} if ask.window else state.get("days", {})
+        moved = [record for (day, mark), record in zip(days.items(), found, strict=True) if known.get(day) != mark]
+        if moved:
+            yield Page(moved, answer.at, repository.facts)
+        return {"days": days}
+
+    return _each_repository(run, ask, read, still_moving=True)
+
+
+def from_parent(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """Files of releases as they stood each day that a release was read: their counters of downloads only ever grow."""
+    del run
+    first, last = _window(ask) if ask.window else ("", "9")
+    for commit, rows in paging.by_commit(_from_start(ask), "id"):
+        for row in rows:
+            day = str(row.add.get("snapshot_date", row.at[:10]))
+            if row.deleted or not first[:10] <= day < last[:10]:
+                continue
+            release = msgspec.json.decode(row.record, type=_Release)
+            facts = {name: row.add[name] for name in ("repository_id", "repository")}
+            if release.assets:
+                yield Page(release.assets, row.at, {**facts, "release_id": release.id, "snapshot_date": day})
+        yield Checkpoint({"parent_sequence": commit.sequence})
+
+
+def children_of_changed(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """What hangs on pull requests, read again for those that changed, many in one query."""
+    read, size = {"pull_request_details": (_details, 50), "pull_request_reviews": (_reviews, 25)}[ask.table.name]
+    batch = graphql.Batch(size)
+    first, last = _window(ask) if ask.window else ("", "9")
+    repositories: dict[int, Repository] = {}
+    for commit, rows in paging.by_commit(_from_start(ask), "node_id", "number", "updated_at"):
+        changed: dict[int, dict[str, int]] = defaultdict(dict)
+        for row in rows:
+            node, number, updated = row.fields
+            if not row.deleted and first <= updated < last:
+                changed[row.add["repository_id"]][node] = number
+        if changed and not repositories:
+            repositories = {repository.id: repository for repository in run.repositories(ask)}
+        for id_, numbers in changed.items():
+            if id_ not in repositories:
+                ask.note(f"the repository {id_} is no longer to be seen: {len(numbers)} of its pull requests are left out")
+                continue
+            yield from read(run, ask, repositories[id_], numbers, batch)
+        yield Checkpoint({"parent_sequence": commit.sequence})
+
+
+def _details(run: GitHubRun, ask: Ask, repository: Repository, numbers: dict[str, int], batch: graphql.Batch) -> Iterator[Item]:
+    query = graphql.PULL_REQUEST_DETAILS
+    for found in _nodes(run, ask, repository, query, list(numbers), batch):
+        if found.node is not None:
+            yield Page([found.node], found.answer.at, repository.facts)
+
+
+def _reviews(run: GitHubRun, ask: Ask, repository: Repository, numbers: dict[str, int], batch: graphql.Batch) -> Iterator[Item]:
+    query = graphql.PULL_REQUEST_REVIEWS
+    for found in _nodes(run, ask, repository, query, list(numbers), batch):
+        if found.node is None:
+            continue
+        facts = {**repository.facts, "pull_number": numbers[found.id]}
+        page = msgspec.json.decode(found.node, type=graphql.Holder).list
+        if page is None:
+            raise found.answer.fault("a pull request came without its reviews")
+        yield Page(list(page.rows), found.answer.at, facts)
+        if page.page.next:
+            client, table = repository.owner.client, ask.table.name
+            for answer, more in graphql.connection(client, table, graphql.MORE_REVIEWS, found.id, after=page.page.end):
+                yield Page(list(more.rows), answer.at, facts)
+
+
+def _nodes(
+    run: GitHubRun, ask: Ask, repository: Repository, query: str, ids: list[str], batch: graphql.Batch
+) -> Iterator[graphql.Found]:
+    """The nodes side by side. Those that are gone or refused are told in one line."""
+    client = repository.owner.client
+
+    def fetch(piece: Sequence[str]) -> list[graphql.Found]:
+        return list(graphql.nodes(client, ask.table.name, query, piece, batch))
+
+    refused: list[graphql.Found] = []
+    for found in run.workers.each(batch.of(ids), fetch):
+        refused += [node for node in found if node.node is None]
+        yield from found
+    if refused:
+        ask.note(f"{repository.name}: {len(refused)} pull requests are left out: {refused[0].refused}")
+
+
+# -- what those functions share ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Slice:
+    """The reading of one scope while it goes on: what it brought last, and how it ended."""
+
+    scope: Scope
+    reading: Reading
+    items: list[Item] = field(default_factory=list)
+    state: State | None = None
+    error: SourceError | None = None
+
+    def go_on(self) -> _Slice:
+        """Read on until enough came together or the end."""
+        size = 0
+        try:
+            while size < BATCH_BYTES:
+                item = next(self.reading)
+                self.items.append(item)
+                size += sum(memoryview(record).nbytes for record in item.records) if isinstance(item, Page) else 0
+        except StopIteration as stop:
+            self.state = stop.value
+        except SourceError as error:
+            self.error = error
+        return self
+
+
+def _side_by_side(
+    run: GitHubRun, ask: Ask, what: str, scopes: Sequence[S], read: Callable[[S, State], Reading]
+) -> Iterator[Item]:
+    """Read all scopes, several at once. `cursor[what]` holds their states; each that ends sets a checkpoint.
+
+    Scopes that are refused are told and left out, unless all are: then Skipped is raised. One that fails does not hold the
+    others back; its error is raised at the end. A key that is no longer good, or a spent quota, ends it all at once.
+    """
+    states: dict[str, State] = dict(ask.cursor.get(what, {}))
+    going = [_Slice(scope, read(scope, states.get(scope.key, {}))) for scope in scopes]
+    refused: list[_Slice] = []
+    failed: list[_Slice] = []
+    while going:
+        unfinished = []
+        for slice_ in run.workers.each(going, _Slice.go_on):
+            yield from slice_.items
+            slice_.items.clear()
+            if isinstance(slice_.error, AuthenticationFailed | QuotaSpent):
+                raise slice_.error
+            if slice_.error is not None:
+                (refused if isinstance(slice_.error, Skipped) else failed).append(slice_)
+            elif slice_.state is None:
+                unfinished.append(slice_)
+            else:
+                states[slice_.scope.key] = slice_.state
+                yield Checkpoint({**ask.cursor, what: dict(states)})
+        going = unfinished
+    if refused:
+        names = ", ".join(slice_.scope.name for slice_ in refused[:5]) + (" …" if len(refused) > 5 else "")
+        ask.note(f"{len(refused)} of {len(scopes)} {what} left out ({names}): {refused[0].error}")
+    if failed and failed[0].error:
+        raise failed[0].error
+    if refused and len(refused) == len(scopes) and refused[0].error:
+        raise refused[0].error
+
+
+def _each_repository(
+    run: GitHubRun, ask: Ask, read: Callable[[Repository, State], Reading], *, still_moving: bool = False
+) -> Iterator[Item]:
+    """`read` for every repository. Nothing moves in an archived one, once it was read as such, unless `still_moving`."""
+
+    def careful(repository: Repository, state: State) -> Reading:
+        if repository.archived and state.get("archived") and not still_moving and not ask.window:
+            return state
+        state = yield from read(repository, {name: value for name, value in state.items() if name != "archived"})
+        return {**state, "archived": True} if repository.archived else state
+
+    return _side_by_side(run, ask, "repositories", run.repositories(ask), careful)
+
+
+def _changed_list(run: GitHubRun, ask: Ask, pages: Iterable[Page], state: State, scope: dict[str, Any], began: str) -> Reading:
+    """A whole list, told if it changed; what is missing is gone, unless GitHub said that it left rows out."""
+    items = paging.full_list(pages, None if ask.window else state.get("digest"), scope, began)
+    while True:
+        try:
+            item = next(items)
+        except StopIteration as stop:
+            return {"digest": stop.value}
+        if not (isinstance(item, Complete) and ask.table.name in run.partial):
+            yield item
+
+
+def _ascending(run: GitHubRun, ask: Ask, repository: Repository, start: str) -> Pages:
+    """A list sorted by `updated_at`, from `start` on: each page asks from the last time of the page before.
+
+    Page numbers would lose rows: one that changes meanwhile goes to the end and moves all behind it up by one. They serve
+    only inside one second.
+    """
+    client, path = repository.owner.client, _path(ask, repository)
+    walk = Walk()
+    read: dict[int, str] = {}
+
+    def asked() -> Answer:
+        return run.get(ask, client, path, [*ask.table.params, *([("since", start)] if start else [])], cursor=start)
+
+    answer = asked()
+    while True:
+        found = split(answer, ask.table.records).records if answer.status == 200 else []
+        times = _times(found, "updated_at")
+        next_ = answer.link("next")
+        moved = bool(next_ and times and times[-1] > start)
+        walk.step(answer, found, f"since {times[-1]}" if moved else next_)
+        marks = [hash(bytes(record)) for record in found]
+        yield answer, [record for record, mark in zip(found, marks, strict=True) if mark not in read]
+        if next_ is None:
+            return
+        if moved:
+            start = times[-1]
+        read = {mark: time for mark, time in {**read, **dict(zip(marks, times, strict=True))}.items() if time >= start}
+        answer = asked() if moved else run.get(ask, client, next_, cursor=start)
+
+
+def _until_known(
+    run: GitHubRun, ask: Ask, frontier: Frontier, pages: Pages, when: str
+) -> Iterator[tuple[Answer, list[Record]]]:
+    """What is new in a list that comes newest first. Ends after a page that is wholly older, or brings nothing new.
+
+    With a window: what lies in it. A whole page, because rows move down while people work.
+    """
+    first, last = _window(ask) if ask.window else (frontier.start or text(run.since), "9")
+    for answer, found in pages:
+        times = _times(found, when)
+        fresh = [record for record, time in frontier.fresh(found, times) if first <= time < last]
+        if fresh:
+            yield answer, fresh
+        if first and all(time < first for time in times):
+            return
+        if frontier.start and not fresh:
+            return
+
+
+def _with_facts(run: GitHubRun, ask: Ask, repository: Repository, answer: Answer, found: Sequence[Record]) -> Iterator[Page]:
+    """A page with the facts of its request; records that need a fact of their own become a page each."""
+    match ask.table.name:
+        case "issue_comments":
+            own: list[dict[str, Any]] = [{"issue_number": _tail(record, "issue_url")} for record in found]
+        case "pull_request_review_comments":
+            own = [{"pull_number": _tail(record, "pull_request_url")} for record in found]
+        case "contributors":
+            own = [{"contributor_key": str(id_ or email)} for id_, email in (pick(record, "id", "email") for record in found)]
+        case "releases":
+            # The day at the source: counters of a release's files are kept day by day.
+            yield Page(found, answer.at, {**repository.facts, "snapshot_date": run.today.isoformat()})
+            return
+        case _:
+            yield Page(found, answer.at, repository.facts)
+            return
+    for record, fact in zip(found, own, strict=True):
+        yield Page([record], answer.at, {**repository.facts, **fact})
+
+
+class _Who(msgspec.Struct):
+    date: str
+
+
+class _Message(msgspec.Struct):
+    committer: _Who
+
+
+class _Parent(msgspec.Struct):
+    sha: str
+
+
+class _Commit(msgspec.Struct):
+    sha: str
+    commit: _Message
+    parents: list[_Parent] = []
+
+
+class _Release(msgspec.Struct):
+    id: int
+    assets: list[msgspec.Raw] = []
+
+
+class _Listed(msgspec.Struct):
+    """What the list of repositories must tell of each."""
+
+    id: int
+    node_id: str
+    full_name: str
+    default_branch: str | None = None
+    created_at: str | None = None
+    pushed_at: str | None = None
+    archived: bool = False
+    has_discussions: bool = False
+
+
+def _repository(owner: Owner, record: Record) -> Repository:
+    told = msgspec.json.decode(record, type=_Listed)
+    return Repository(
+        told.id,
+        told.node_id,
+        told.full_name,
+        owner,
+        told.default_branch or "HEAD",
+        told.created_at or "2008-01-01T00:00:00Z",
+        told.pushed_at or "",
+        told.archived,
+        told.has_discussions,
+    )
+
+
+def _team(owner: Owner, record: Record) -> Team:
+    id_, slug = pick(record, "id", "slug")
+    return Team(id_, slug, owner)
+
+
+def _path(ask: Ask, repository: Repository) -> str:
+    owner, _, repo = repository.name.partition("/")
+    return ask.table.path.format(owner=owner, repo=repo)
+
+
+def _times(records: Iterable[Record], field_: str) -> list[str]:
+    return [str(pick(record, field_)[0] or "") for record in records]
+
+
+def _tail(record: Record, field_: str) -> int:
+    """The number at the end of an address, such as that of a comment's issue."""
+    (url,) = pick(record, field_)
+    number = str(url).rpartition("/")[2]
+    if not number.isdigit():
+        raise Permanent(f"github: {field_} '{url}' does not end in a number")
+    return int(number)
+
+
+def _due(run: GitHubRun, state: State) -> bool:
+    """Whether the list is to be read whole again."""
+    swept = state.get("swept")
+    return swept is None or dt.date.fromisoformat(swept) + SWEEP_AFTER <= run.today
+
+
+def _quiet(repository: Repository, state: State) -> bool:
+    """Nobody pushed since the last reading, which came late enough for numbers that GitHub keeps for hours."""
+    if not repository.pushed or state.get("pushed") != repository.pushed:
+        return False
+    return dt.date.fromisoformat(state["read"]) > dt.datetime.fromisoformat(repository.pushed).date() + dt.timedelta(days=1)
+
+
+def _window(ask: Ask) -> tuple[str, str]:
+    if ask.window is None:
+        raise ValueError("no window was asked for")
+    return text(ask.window.since), text(ask.window.until)
+
+
+def _from_start(ask: Ask) -> Ask:
+    """For a window, the parent's whole log is looked through, not only what is new in it."""
+    return dataclasses.replace(ask, cursor={}) if ask.window else ask
+
+
+def _first_day(value: str) -> dt.datetime | None:
+    if not value:
+        return None
+    try:
+        return dt.datetime.combine(dt.date.fromisoformat(value), dt.time(), dt.UTC)
+    except ValueError:
+        raise SettingError(f"GITHUB_SINCE is '{value}'; write a day as YYYY-MM-DD") from None
