@@ -5,7 +5,6 @@ Reading records out of a body lives in `records.py`; how fast to ask in `budget.
 
 from __future__ import annotations
 
-import email.utils
 import http.client
 import ipaddress
 import json
@@ -29,7 +28,7 @@ from urllib3.util import Timeout
 from datalake.lake.raw import now as utc_now
 from datalake.sources.auth import Auth, Request
 from datalake.sources.base import AuthenticationFailed, Permanent, QuotaSpent, Skipped, SourceError, Transient
-from datalake.sources.budget import Budget
+from datalake.sources.budget import LONGEST_PAUSE, Budget
 from datalake.sources.redaction import Redaction
 
 log = logging.getLogger(__name__)
@@ -242,7 +241,7 @@ class Http:
         tries = limited = redirects = 0
         while True:
             try:
-                answer = self._flow(auth, request, table_id, cursor, operation)
+                answer, verdict, pause = self._flow(auth, request, table_id, cursor, operation)
             except _Broken as broken:
                 tries += 1
                 if tries >= min(self.patience.tries, broken.tries):
@@ -251,13 +250,14 @@ class Http:
                 continue
             if answer.status in accept:
                 return answer
-            verdict = self._verdict(answer)
             if verdict is Verdict.OK:
                 return answer
             if answer.status in (301, 302, 307, 308) and (target := answer.headers.get("Location")):
                 redirects += 1
                 if redirects > 5:
                     raise answer.fault("redirected more than 5 times; look at the address")
+                if answer.status in (301, 308):
+                    self._note(table_id, f"moved for good: {answer.url} is now {self.redaction.url(target)}")
                 request = Request(request.method, _normal(urljoin(request.url, target)), dict(request.headers), request.body)
                 continue
             if verdict is Verdict.LIMITED:
@@ -265,7 +265,8 @@ class Http:
                 self._tallies[table_id].limited += 1
                 if limited >= self.patience.limited_tries:
                     raise answer.fault(f"answered 'too many calls' {limited} times running; run again later", Transient)
-                self._hold(answer, limited)
+                if pause > LONGEST_PAUSE:
+                    raise answer.fault(f"the limit on calls opens again in {pause:,.0f} s only; run again then", QuotaSpent)
                 continue
             if verdict is Verdict.RETRY:
                 tries += 1
@@ -275,36 +276,41 @@ class Http:
                 continue
             raise self._refusal(answer, verdict)
 
-    def _flow(self, auth: Auth, request: Request, table_id: str, cursor: str, operation: str) -> Answer:
+    def _flow(self, auth: Auth, request: Request, table_id: str, cursor: str, operation: str) -> tuple[Answer, Verdict, float]:
         """Run the proof's flow: each request it yields is made, each answer handed to it."""
         request = Request(request.method, request.url, dict(request.headers), request.body)
         flow: Generator[Request, Answer, None] = auth.auth_flow(request)
         current = next(flow)
         while True:
-            answer = self._exchange(current, table_id, cursor, operation)
-            if self._verdict(answer) in (Verdict.RETRY, Verdict.LIMITED):
+            answer, verdict, pause = self._exchange(current, table_id, cursor, operation)
+            if verdict in (Verdict.RETRY, Verdict.LIMITED):
                 flow.close()
-                return answer
+                return answer, verdict, pause
             try:
                 current = flow.send(answer)
             except StopIteration:
-                return answer
+                return answer, verdict, pause
 
-    def _verdict(self, answer: Answer) -> Verdict:
-        return self._classify(answer) or judge(answer)
-
-    def _exchange(self, request: Request, table_id: str, cursor: str, operation: str) -> Answer:
-        """One call and its whole body. Raises _Broken where no whole answer came."""
+    def _exchange(self, request: Request, table_id: str, cursor: str, operation: str) -> tuple[Answer, Verdict, float]:
+        """One call and its whole body, judged; with the seconds that everybody waits now. Raises _Broken: no whole answer."""
         if not request.url.startswith(self._root):
             raise Permanent(
                 f"{table_id}: will not go to another host than {self.base_url}: "
                 f"{self.redaction.url(request.url)} (cursor {cursor or 'none'})"
             )
         tally = self._tallies[table_id]
-        tally.waited += self.budget.enter(operation)
         try:
-            at = utc_now()
-            tally.calls += 1
+            ticket = self.budget.enter(operation)
+        except QuotaSpent as spent:
+            raise QuotaSpent(
+                f"{table_id}: {spent}; what was read is kept, run again then ({self.redaction.url(request.url)})"
+            ) from None
+        tally.waited += ticket.waited
+        tally.calls += 1
+        at = utc_now()
+        answer = None
+        verdict = Verdict.RETRY
+        try:
             with self._watch.limit(self.patience.total) as overdue:
                 try:
                     status, headers, body = self._read(request)
@@ -313,9 +319,11 @@ class Http:
                         raise _Broken(f"did not end within {self.patience.total:.0f} s", tries=2) from error
                     raise _Broken(self.redaction(_reason(error))) from error
             tally.bytes += len(body)
+            answer = Answer(table_id, request.url, cursor, at, status, headers, body, self.redaction)
+            verdict = self._classify(answer) or judge(answer)
         finally:
-            self.budget.leave()
-        return Answer(table_id, request.url, cursor, at, status, headers, body, self.redaction)
+            pause = self.budget.leave(ticket, answer.headers if answer else None, limited=verdict is Verdict.LIMITED)
+        return answer, verdict, pause
 
     def _read(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
         response = self._pool.urlopen(
@@ -352,15 +360,6 @@ class Http:
             raise _Broken(f"the answer did not end after {most:,} bytes", tries=1)
         return body
 
-    def _hold(self, answer: Answer, times: int) -> None:
-        wait = retry_after(answer.headers)
-        if wait is None:
-            wait = min(self.patience.longest_wait * 2, self.patience.first_wait * 2**times)
-        try:
-            self.budget.pause(wait, f"{self.source} limits calls (status {answer.status})")
-        except QuotaSpent as spent:
-            raise answer.fault(str(spent), QuotaSpent) from None
-
     def _back_off(self, table_id: str, tries: int, why: str) -> None:
         """Wait before another try: exponential, with full jitter, so that many workers do not come back as one."""
         wait = random.uniform(0, min(self.patience.longest_wait, self.patience.first_wait * 2 ** (tries - 1)))  # noqa: S311 - no secret hangs on it
@@ -383,22 +382,6 @@ class Http:
         if verdict is Verdict.REFUSED:
             return answer.fault("not allowed to read this table; give the key the permission, or leave the table out", Skipped)
         return answer.fault(f"status {answer.status}")
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the answer asks to wait: a number, or a date against the answer's own Date."""
-    value = headers.get("Retry-After", "").strip()
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    until = email.utils.parsedate_tz(value)
-    if until is None:
-        return None
-    asked = email.utils.parsedate_tz(headers.get("Date", ""))
-    return max(0.0, email.utils.mktime_tz(until) - (email.utils.mktime_tz(asked) if asked else time.time()))
 
 
 @dataclass(slots=True)
