@@ -347,9 +347,10 @@ class Stripe:
         if kind == "event" and (type_ := filters.get("type")):
             pattern = re.compile(re.escape(type_).replace(r"\*", ".*"))
             return [row for row in rows if pattern.fullmatch(row["type"])]
-        if kind == "subscription" and filters.get("status") != "all":
-            wanted = filters.get("status")
-            return [row for row in rows if (row["status"] == wanted if wanted else row["status"] != "canceled")]
+        if kind == "subscription":
+            status = filters.pop("status", "")
+            if status != "all":
+                rows = [row for row in rows if (row["status"] == status if status else row["status"] != "canceled")]
         if kind == "invoiceitem" and "pending" in filters:
             return [row for row in rows if (row["invoice"] is None) == (filters["pending"] == "true")]
         if kind == "balance_transaction" and (payout := filters.get("payout")):

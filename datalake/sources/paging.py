@@ -87,6 +87,10 @@ class Workers:
             for future in running:
                 future.cancel()
 
+    def submit(self, fetch: Callable[[T], R], item: T) -> Future[R]:
+        """`fetch(item)` in a worker, for a caller that decides by each result what to ask next. Never from inside a `fetch`."""
+        return self._start().submit(self._call, fetch, item)
+
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
