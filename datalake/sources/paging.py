@@ -17,6 +17,7 @@ from datalake.lake.raw import Commit, RawLog
 from datalake.sources.base import Ask, Complete, Page
 from datalake.sources.http import Answer
 from datalake.sources.records import Record, digest, pick
+from datalake.sources.scan import Scan
 
 EMPTY_PAGES = 1000
 """Empty pages in a row, each with a next one, after which a walk ends with an error."""
@@ -178,7 +179,12 @@ def by_commit(ask: Ask, *fields: str) -> Iterator[tuple[Commit, Iterator[ParentR
 
 def _rows_of(parent: RawLog, commit: Commit, fields: tuple[str, ...]) -> Iterator[ParentRow]:
     for text in parent.lines(commit):
-        line = msgspec.json.decode(text, type=_Line)
+        try:
+            line = msgspec.json.decode(text, type=_Line)
+        except msgspec.DecodeError:  # a lone surrogate in the record
+            scan = Scan(text)
+            found = {key: text[value:end] for key, _, value, end in scan.members(0)}
+            line = _Line(msgspec.json.decode(found["_lake"], type=_Facts), Raw(found.get("record", b"")))
         if line.lake.op != "complete":
             deleted = line.lake.op == "delete"
             yield ParentRow(pick(line.record, *fields), line.record, line.lake.at, line.lake.add, deleted, commit.sequence)
