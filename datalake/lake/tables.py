@@ -46,7 +46,7 @@ def iceberg_type(type_: Type) -> IcebergType:
         "int64": types.LongType(),
         "float64": types.DoubleType(),
         "bool": types.BooleanType(),
-        "timestamp": types.TimestamptzType(),
+        "timestamp": types.TimestampType(),
         "date": types.DateType(),
     }
     match type_.kind:

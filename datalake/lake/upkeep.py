@@ -180,14 +180,11 @@ class _Rewrite:
         """The rows of a partition, as bounds on its source column: they let the reader skip the other partitions' files."""
         conditions = ["true"]
         for field, value in zip(self._table.spec().fields, partition, strict=True):
-            column = self._table.schema().find_field(field.source_id)
-            name = quote(column.name)
+            name = quote(self._table.schema().find_field(field.source_id).name)
             if value is None:
                 conditions.append(f"{name} IS NULL")
                 continue
-            kind = "DATE" if str(column.field_type) == "date" else "TIMESTAMPTZ"
-            zone = "" if kind == "DATE" else " 00:00:00+00"
-            conditions.append(f"{name} >= {kind} '{_month(value)}{zone}' AND {name} < {kind} '{_month(value + 1)}{zone}'")
+            conditions.append(f"{name} >= DATE '{_month(value)}' AND {name} < DATE '{_month(value + 1)}'")
         return " AND ".join(conditions)
 
     def _data_file(self, path: str, like: DataFile) -> DataFile:

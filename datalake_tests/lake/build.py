@@ -26,7 +26,7 @@ ROWS = """
 SELECT 'k' || range AS id,
        (((range * 37 + $step) % 100000) / 100)::DECIMAL(18,2) AS amount,
        CASE WHEN range % 97 = 0 THEN NULL
-            ELSE TIMESTAMPTZ '2025-11-01 00:00:00.123456Z' + to_hours(range::INTEGER % 3000) END AS at,
+            ELSE TIMESTAMP '2025-11-01 00:00:00.123456' + to_hours(range::INTEGER % 3000) END AS at,
        DATE '2025-01-01' + (range % 365)::INTEGER AS day,
        range % 3 = 0 AS paid,
        range / 7 AS rate,
@@ -34,7 +34,7 @@ SELECT 'k' || range AS id,
        CASE WHEN range % 5 = 0 THEN []
             ELSE [{'sku': 'é' || range, 'quantity': range + $step, 'price': (range / 3)::DECIMAL(20,10)}] END AS lines,
        CASE WHEN range % 7 = 0 THEN NULL ELSE {'city': 'São ' || range, 'geo': {'lat': range / 11}} END AS address,
-       TIMESTAMPTZ '2026-01-01 00:00:00Z' + to_seconds($step) AS _extracted_at,
+       TIMESTAMP '2026-01-01 00:00:00' + to_seconds($step) AS _extracted_at,
        $step::BIGINT AS _raw_commit,
        (hash(range, $step) >> 1)::BIGINT AS _row_hash
 FROM range($start, $stop)

@@ -195,7 +195,7 @@ def test_a_served_catalog_is_for_reading_with_the_token(lake: Lake, tmp_path: Pa
     connection = lake.connect()
     connection.execute(attach)
     assert connection.execute("SELECT count(*) FROM served.stripe.charges").fetchone() == (10,)
-    with pytest.raises(duckdb.Error, match="reading only|403|Forbidden|not support"):
+    with pytest.raises(duckdb.Error, match=r"reading only|not support"):
         connection.execute("INSERT INTO served.stripe.charges (id) VALUES ('x')")
     from pyiceberg.catalog.rest import RestCatalog
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -96,7 +97,7 @@ def test_many_tables_merge_side_by_side(lake: Lake) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lake.ensure_table, tables))
         for step in range(3):
-            list(pool.map(lambda each: merge(lake, each, 0, 300, step), tables))
+            list(pool.map(partial(merge, lake, start=0, stop=300, step=step), tables))
     [expected] = reference([(0, 300, 2)], "SELECT count(*), count(DISTINCT id), sum(amount) FROM r")
     assert {fingerprint(lake, each)[:3] for each in tables} == {expected}
 

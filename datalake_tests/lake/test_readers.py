@@ -1,5 +1,6 @@
 """Engines that share no code with ours read the same rows and sums, after updates, deletes and a compaction."""
 
+import datetime as dt
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def metadata(request: pytest.FixtureRequest, lake: Lake) -> str:
 
 def facts(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The same facts, from rows as Python holds them."""
-    times = [row["at"] for row in rows if row["at"] is not None]
+    # ClickHouse shows points in time in the zone of its server.
+    times = [moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment for moment in _times(rows)]
     lines = [line for row in rows for line in row["lines"]]
     return {
         "rows": len(rows),
@@ -68,6 +70,10 @@ def facts(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "cities": len({row["address"]["city"] for row in rows if row["address"]} - {None}),
         "days": max(row["day"] for row in rows),
     }
+
+
+def _times(rows: list[dict[str, Any]]) -> list[dt.datetime]:
+    return [row["at"] for row in rows if row["at"] is not None]
 
 
 NEEDED = ("id", "amount", "at", "paid", "lines", "address", "day")

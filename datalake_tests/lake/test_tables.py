@@ -16,7 +16,7 @@ def test_a_table_is_its_contract(lake: Lake) -> None:
     made = lake.catalog.load_table(charges.identifier)
     described = ask(lake, f"SELECT column_name, column_type FROM (DESCRIBE {relation(charges)})")
     wanted = [(name, duckdb_type(type_).replace('"', "")) for name, type_ in columns(charges).items()]
-    assert [(name, str(type_).replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")) for name, type_ in described] == wanted
+    assert described == wanted
     assert made.schema().find_field("amount").doc == "What amount is."
     assert made.schema().find_field("_deleted_at").doc
     assert made.schema().identifier_field_names() == {"id"}
@@ -104,7 +104,7 @@ def test_illegal_changes_are_refused_whole(lake: Lake, change: dict[str, str]) -
 @pytest.mark.parametrize("change", [{"key": ("id", "day")}, {"partition": "at"}])
 def test_another_key_or_partition_asks_for_a_new_build(lake: Lake, change: dict[str, object]) -> None:
     lake.ensure_table(table())
-    with pytest.raises(IllegalChange, match="Drop stripe.charges from the catalog"):
+    with pytest.raises(IllegalChange, match=r"Drop stripe\.charges from the catalog"):
         lake.ensure_table(table(**change))
 
 

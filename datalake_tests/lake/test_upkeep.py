@@ -190,6 +190,7 @@ def test_rows_that_do_not_add_up_are_never_published(lake: Lake, monkeypatch: py
     assert files_on_disk(lake) == files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when, done", [("before", False), ("after", True)])
 def test_killed_at_the_commit(lake: Lake, tmp_path: Path, when: str, done: bool) -> None:
     charges = table(partition="at")
