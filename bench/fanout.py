@@ -20,7 +20,7 @@ from datalake.sources.paging import Workers
 
 LATENCY = 0.08
 AT_ONCE = 16
-LIMITS = ((40, 1.0, 1200), (5, 1.0, 200), (100, 2.0, 2000))
+LIMITS = ((40, 1.0, 1600), (5, 1.0, 200), (100, 1.0, 4000))
 """Calls a window, seconds, calls of the work. The last stands for 100 a minute, shortened."""
 
 
@@ -65,11 +65,11 @@ def limited(calls: int, seconds: float, work: int, tells: str, *, declared: bool
 
 
 def measure(repeats: int = 3) -> dict[str, Any]:
-    """All cases. What only refusals tell is measured over more calls, as its learning has a price once."""
+    """All cases, over 40 windows where the first and last are only partly used or learning has a price once."""
     cases = [free(600, repeats)]
     for calls, seconds, work in LIMITS:
         cases.append(limited(calls, seconds, work // 2, "headers", declared=False, repeats=repeats))
-        cases.append(limited(calls, seconds, work // 2, "retry-after", declared=True, repeats=repeats))
+        cases.append(limited(calls, seconds, work, "retry-after", declared=True, repeats=repeats))
         cases.append(limited(calls, seconds, work, "retry-after", declared=False, repeats=repeats))
     return {"bench": "fanout", "cases": cases}
 

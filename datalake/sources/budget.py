@@ -156,7 +156,7 @@ class _Sliding:
     def __init__(self, limit: Limit, guard: float = 0.0) -> None:
         self.calls = limit.calls
         self.seconds = limit.seconds
-        self.guard = guard or max(0.004, limit.seconds * 0.005)
+        self.guard = guard or min(0.25, max(0.01, limit.seconds * 0.01))
         self._times: deque[float] = deque(maxlen=limit.calls)
 
     def open_at(self) -> float:

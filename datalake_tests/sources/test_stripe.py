@@ -1,0 +1,402 @@
+"""Stripe read from its stand-in into raw logs: every core table, twice, and what can go wrong on the way."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datalake import contracts
+from datalake.lake.objects import Objects
+from datalake.lake.raw import PartWriter, RawLog
+from datalake.model import Table
+from datalake.sandbox.base import Row, Server, running
+from datalake.settings import SettingError, Settings
+from datalake.sources import open_run
+from datalake.sources.base import AuthenticationFailed, Permanent, Skipped, SourceError, Window
+from datalake.sources.engine import Extraction, extract
+from datalake.sources.progress import LogProgress
+from datalake.sources.records import Drop
+
+SOURCE = contracts.load_source("stripe")
+CORE = [table for table in SOURCE.tables.values() if table.core]
+NOW = 1_795_000_000
+DAY = 86_400
+
+
+def parents_first(tables: list[Table]) -> list[Table]:
+    return sorted(tables, key=lambda table: table.parent is not None)
+
+
+class Lake:
+    """The raw logs of one lake, and the settings to fill them."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self.objects, self.env = Objects(str(folder)), env
+
+    def log(self, name: str) -> RawLog:
+        return RawLog(self.objects, SOURCE.tables[name])
+
+    def cursor(self, name: str) -> dict[str, Any]:
+        head = self.log(name).head()
+        assert head is not None
+        return head.cursor
+
+    def sync(self, *names: str, **how: Any) -> dict[str, Extraction | SourceError]:
+        """Read tables (all the core ones) in one run, and commit them."""
+        done: dict[str, Extraction | SourceError] = {}
+        run = open_run(SOURCE, Settings.load(self.env), LogProgress())
+        try:
+            for table in parents_first([SOURCE.tables[name] for name in names] or CORE):
+                parent = self.log(table.parent) if table.parent else None
+                try:
+                    extraction = extract(
+                        run, table, self.log(table.name), run_id="test", parent=parent, progress=LogProgress(), **how
+                    )
+                    extraction.commit()
+                    done[table.name] = extraction
+                except SourceError as error:
+                    done[table.name] = error
+        finally:
+            run.close()
+        return done
+
+    def lines(self, name: str) -> Iterator[dict[str, Any]]:
+        log = self.log(name)
+        for commit in log.since(0):
+            yield from map(json.loads, log.lines(commit))
+
+    def rows(self, name: str) -> dict[tuple[Any, ...], Row]:
+        """What the raw log says about every key: its newest version, gone where a deletion or a whole list says so."""
+        table = SOURCE.tables[name]
+        newest: dict[tuple[Any, ...], tuple[str, Row]] = {}
+        complete: dict[tuple[tuple[str, Any], ...], str] = {}
+        for line in self.lines(name):
+            facts = line["_lake"]
+            if facts.get("op") == "complete":
+                scope = tuple(facts["scope"].items())
+                complete[scope] = max(facts["at"], complete.get(scope, ""))
+                continue
+            row = Row(line["record"], facts["add"], facts.get("op") == "delete")
+            if (key := key_of(table, row)) not in newest or newest[key][0] <= facts["at"]:
+                newest[key] = facts["at"], row
+        found = {}
+        for key, (at, row) in newest.items():
+            gone = any(
+                at < read and all(value_of(table, row, column) == value for column, value in scope)
+                for scope, read in complete.items()
+                if not scope or value_of(table, row, scope[0][0]) == scope[0][1]
+            )
+            found[key] = Row(row.record, row.add, row.deleted or gone)
+        return found
+
+
+def value_of(table: Table, row: Row, name: str) -> Any:
+    column = table.column(name)
+    value: Any = row.add if column.from_request else row.record
+    for step in column.field:
+        value = value[step]
+    return value
+
+
+def key_of(table: Table, row: Row) -> tuple[Any, ...]:
+    return tuple(value_of(table, row, name) for name in table.key)
+
+
+def without_secrets(table: Table, record: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads(bytes(Drop(table.secrets)(json.dumps(record).encode()))) if table.secrets else record
+    return kept
+
+
+@dataclasses.dataclass
+class Story:
+    """A lake that was filled, asked again, asked for a window of the past, and brought up to date after two days."""
+
+    lake: Lake
+    first: dict[str, Any]
+    unchanged: dict[str, Any]
+    unchanged_calls: list[dict[str, Any]]
+    window: dict[str, Any]
+    cursors_kept: bool
+    happened: dict[str, int]
+    later: dict[str, Any]
+    later_calls: list[dict[str, Any]]
+    before: dict[str, list[Row]]
+    after: dict[str, list[Row]]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    with running("stripe", now=NOW, limits=False) as server:
+        lake = Lake(tmp_path_factory.mktemp("lake"), server.env)
+        before = {table.name: server.ledger(table.name) for table in CORE}
+        first = lake.sync()
+        server.calls(clear=True)
+        unchanged = lake.sync()
+        unchanged_calls = server.calls(clear=True)
+        cursors = {table.name: lake.cursor(table.name) for table in CORE}
+        stretch = Window(datetime.fromtimestamp(NOW - 20 * DAY, UTC), datetime.fromtimestamp(NOW - 10 * DAY, UTC))
+        window = lake.sync(window=stretch)
+        kept = cursors == {table.name: lake.cursor(table.name) for table in CORE}
+        happened = server.advance(2)
+        server.calls(clear=True)
+        later = lake.sync()
+        later_calls = server.calls()
+        after = {table.name: server.ledger(table.name) for table in CORE}
+    return Story(lake, first, unchanged, unchanged_calls, window, kept, happened, later, later_calls, before, after)
+
+
+@pytest.mark.parametrize("table", CORE, ids=lambda table: table.name)
+def test_the_raw_log_equals_the_ledger(story: Story, table: Table) -> None:
+    found = story.lake.rows(table.name)
+    told = {key_of(table, row): row for row in story.after[table.name]}
+    alive = {key: row for key, row in told.items() if not row.deleted}
+    assert alive
+    assert {key for key, row in found.items() if not row.deleted} == alive.keys()
+    for key, row in alive.items():
+        assert found[key].record == without_secrets(table, row.record), key
+        assert found[key].add == row.add
+    # Whatever was alive at the first sync and is gone now is told as gone, its last values kept.
+    for row in story.before[table.name]:
+        key = key_of(table, row)
+        if not row.deleted and told.get(key, Row({}, {}, True)).deleted:
+            assert found[key].deleted
+            assert len(found[key].record) > 3
+
+
+def test_deletions_of_every_kind_happened(story: Story) -> None:
+    gone = {
+        name
+        for name, rows in story.before.items()
+        for row in rows
+        if not row.deleted and story.lake.rows(name)[key_of(SOURCE.tables[name], row)].deleted
+    }
+    assert gone >= {
+        "coupons", "customers", "discounts", "invoice_items", "invoice_line_items", "invoices", "prices", "products",
+        "subscription_items",
+    }  # fmt: skip
+    assert {"customer.deleted", "invoice.deleted", "invoiceitem.deleted"} <= story.happened.keys()
+
+
+def test_a_first_sync_reads_everything_without_an_error(story: Story) -> None:
+    assert {name: str(done) for name, done in story.first.items() if isinstance(done, SourceError)} == {}
+    assert {name: done.notes for name, done in story.first.items() if done.notes} == {}
+
+
+def test_an_unchanged_account_costs_a_handful_of_calls_and_no_row(story: Story) -> None:
+    assert {name: done.rows for name, done in story.unchanged.items() if done.rows} == {}
+    assert len(story.unchanged_calls) <= 7
+
+
+def test_later_only_what_changed_is_read(story: Story) -> None:
+    by_id = Counter(call["path"] for call in story.later_calls if call["path"].count("/") == 3)
+    assert max(by_id.values()) == 1 or set(by_id) - {path for path in by_id if "invoiceitems" in path}
+    charges = {path for path in by_id if path.startswith("/v1/charges/")}
+    changed = {row.record["id"] for row in story.after["charges"]} - {row.record["id"] for row in story.before["charges"]}
+    old = {row.record["id"]: row.record for row in story.before["charges"]}
+    changed |= {row.record["id"] for row in story.after["charges"] if old.get(row.record["id"]) not in (None, row.record)}
+    assert charges == {f"/v1/charges/{id_}" for id_ in changed}
+    assert len(story.later_calls) < 250
+
+
+def test_a_window_reads_its_stretch_and_leaves_the_cursor_alone(story: Story) -> None:
+    assert story.cursors_kept
+    for table in CORE:
+        if table.parent is None and table.name != "account":
+            commits = [commit for commit in story.lake.log(table.name).since(0) if commit.kind == "window"]
+            dates = [
+                json.loads(line)["record"][table.cursor or "created"]
+                for commit in commits
+                for line in story.lake.log(table.name).lines(commit)
+            ]
+            inside = [
+                row for row in story.before[table.name]
+                if not row.deleted and NOW - 20 * DAY <= row.record[table.cursor or "created"] < NOW - 10 * DAY
+            ]  # fmt: skip
+            assert len(dates) == len(inside), table.name
+            assert all(NOW - 20 * DAY <= date < NOW - 10 * DAY for date in dates)
+
+
+def test_children_follow_the_window_of_their_parent(story: Story) -> None:
+    assert story.window["invoice_line_items"].rows > 0
+
+
+def test_secrets_never_reach_the_raw_log(story: Story) -> None:
+    for name in ("payment_intents", "events"):
+        assert not any("_secret_" in json.dumps(line) for line in story.lake.lines(name))
+
+
+def test_a_long_load_is_read_from_several_places_and_goes_on_after_a_stop(tmp_path: Path) -> None:
+    with running("stripe", now=NOW, scale=6, limits=False, latency=0.02) as server:
+        lake = Lake(tmp_path, server.env)
+        server.fault("/v1/charges", status=403, skip=12, times=1, body=FORBIDDEN)
+        (stopped,) = lake.sync("charges").values()
+        assert isinstance(stopped, Skipped)
+        read_before = len(lake.rows("charges"))
+        assert read_before > 0
+        server.calls(clear=True)
+        lake.sync("charges")
+        calls = [call for call in server.calls() if call["path"] == "/v1/charges"]
+        rows = lake.rows("charges")
+        assert {key[0] for key in rows} == {row.record["id"] for row in server.ledger("charges")}
+        # What was read before the stop is not read again, but for the second at which each walk stood.
+        assert sum(1 for _ in lake.lines("charges")) <= len(rows) + 16
+        assert len(calls) < len(rows) / 100 + 10
+
+
+FORBIDDEN = json.dumps(
+    {"error": {"type": "invalid_request_error", "message": "Having the 'rak_charge_read' permission would allow this request."}}
+)
+
+
+def test_a_key_without_a_permission_skips_one_table_and_names_it(tmp_path: Path) -> None:
+    with running("stripe", now=NOW, scale=0.2, limits=False) as server:
+        lake = Lake(tmp_path, server.env)
+        server.control(forbid=["charge"], off=["dispute"])
+        done = lake.sync("charges", "disputes", "refunds")
+        assert isinstance(done["charges"], Skipped)
+        assert "rak_charge_read" in str(done["charges"])
+        assert isinstance(done["disputes"], Skipped)
+        assert "not set up" in str(done["disputes"])
+        assert isinstance(done["refunds"], Extraction)
+        assert "rk_live_sandbox" not in str(done["charges"])
+
+
+def test_a_wrong_key_stops_the_run(tmp_path: Path) -> None:
+    with running("stripe", now=NOW, scale=0.2, limits=False) as server:
+        (done,) = Lake(tmp_path, {**server.env, "STRIPE_API_KEY": "rk_live_wrong"}).sync("charges").values()
+        assert isinstance(done, AuthenticationFailed)
+        (done,) = Lake(tmp_path, {**server.env, "STRIPE_ACCOUNT": "acct_other"}).sync("charges").values()
+        assert isinstance(done, AuthenticationFailed)
+        assert "STRIPE_ACCOUNT" in str(done)
+
+
+def test_keys_that_cannot_or_should_not_read_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SettingError, match="publishable"):
+        open_run(SOURCE, Settings.load({"STRIPE_API_KEY": "pk_live_x"}), LogProgress())
+    with pytest.raises(SettingError, match="STRIPE_API_KEY is not set"):
+        open_run(SOURCE, Settings.load({}), LogProgress())
+    open_run(SOURCE, Settings.load({"STRIPE_API_KEY": "sk_live_x"}), LogProgress()).close()
+    assert "restricted key" in caplog.text
+    with pytest.raises(SettingError, match="STRIPE_SINCE"):
+        open_run(SOURCE, Settings.load({"STRIPE_API_KEY": "rk_live_x", "STRIPE_SINCE": "May"}), LogProgress())
+
+
+def test_a_state_older_than_the_feed_means_a_loud_full_read(tmp_path: Path) -> None:
+    with running("stripe", now=NOW, scale=0.3, limits=False) as server:
+        lake = Lake(tmp_path, server.env)
+        lake.sync("customers", "charges", "events")
+        gone = next(row.record["id"] for row in server.ledger("customers") if not row.deleted)
+        server.control(delete=["customer", gone])
+        server.advance(40)
+        done = lake.sync("customers", "charges", "events")
+        for name in ("customers", "charges"):
+            (note,) = done[name].notes  # type: ignore[union-attr]  # an Extraction, or the test fails as it should
+            assert "the whole table is read again" in note
+            assert {key: row.record for key, row in lake.rows(name).items() if not row.deleted} == {
+                key_of(SOURCE.tables[name], row): row.record for row in server.ledger(name) if not row.deleted
+            }
+        # Its event is gone with the others; that the whole list was read tells the deletion.
+        assert lake.rows("customers")[(gone,)].deleted
+        assert "lost" in done["events"].notes[0]  # type: ignore[union-attr]  # as above
+
+
+def test_a_deleted_row_to_start_after_costs_no_row(tmp_path: Path) -> None:
+    with running("stripe", now=NOW, limits=False) as server:
+        body = {
+            "error": {
+                "type": "invalid_request_error",
+                "code": "resource_missing",
+                "param": "starting_after",
+                "message": "No such charge",
+            }
+        }
+        server.fault("/v1/charges.*starting_after", status=400, body=json.dumps(body), times=2)
+        lake = Lake(tmp_path, server.env)
+        lake.sync("charges")
+        assert {key[0] for key in lake.rows("charges")} == {row.record["id"] for row in server.ledger("charges")}
+        server.fault("/v1/refunds", status=400, body=json.dumps(body), times=-1)
+        server.fault("/v1/charges", status=400, body=json.dumps(body), times=4)
+        (done,) = lake.sync("charges", full=True).values()
+        assert isinstance(done, Permanent)
+
+
+def test_a_filter_that_is_not_obeyed_is_an_error(tmp_path: Path) -> None:
+    with running("stripe", now=NOW, scale=0.2, limits=False) as server:
+        charge = {"id": "ch_1", "object": "charge", "created": NOW + DAY}
+        server.fault("/v1/charges", status=200, body=json.dumps({"object": "list", "data": [charge], "has_more": False}))
+        (done,) = Lake(tmp_path, server.env).sync("charges").values()
+        assert isinstance(done, Permanent)
+        assert "was asked for" in str(done)
+
+
+def test_stripe_says_whether_to_come_again(tmp_path: Path) -> None:
+    with running("stripe", now=NOW, scale=0.2, limits=False) as server:
+        lake = Lake(tmp_path, server.env)
+        server.fault("/v1/charges", status=409, body="{}", times=1)
+        server.fault("/v1/charges", status=429, body="{}", times=1)
+        (done,) = lake.sync("charges").values()
+        assert isinstance(done, Extraction)
+        assert (done.calls["retries"], done.calls["limited"]) == (1, 1)
+        server.calls(clear=True)
+        server.fault("/v1/refunds", status=500, body="{}", headers={"Stripe-Should-Retry": "false"}, times=1)
+        (done,) = lake.sync("refunds").values()
+        assert isinstance(done, Permanent)
+        assert sum(call["path"] == "/v1/refunds" for call in server.calls()) == 1
+
+
+def test_the_limits_of_stripe_are_kept(tmp_path: Path) -> None:
+    with running("stripe", now=NOW) as server:
+        done = Lake(tmp_path, {**server.env, "STRIPE_API_KEY": "rk_test_sandbox"}).sync(
+            "payouts", "payout_balance_transactions"
+        )
+        assert all(isinstance(each, Extraction) for each in done.values())
+        calls = server.calls()
+        assert len(calls) > 30
+        assert not [call for call in calls if call["status"] == 429]
+
+
+def test_since_leaves_old_facts_out_and_standing_tables_whole(tmp_path: Path) -> None:
+    with running("stripe", now=NOW, scale=0.3, limits=False) as server:
+        since = NOW // DAY * DAY - 10 * DAY
+        lake = Lake(tmp_path, {**server.env, "STRIPE_SINCE": f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d}"})
+        lake.sync("charges", "customers")
+        charges = {row.record["id"] for row in server.ledger("charges") if row.record["created"] >= since}
+        assert {key[0] for key in lake.rows("charges")} == charges
+        customers = {row.record["id"] for row in server.ledger("customers") if not row.deleted}
+        assert {key[0] for key in lake.rows("customers")} == customers
+
+
+def test_a_discount_that_an_invoice_shows_never_comes_back_to_life(tmp_path: Path) -> None:
+    objects = Objects(str(tmp_path))
+    tables = SOURCE.tables
+    ended = {"id": "di_1", "object": "discount", "start": NOW - DAY}
+    writer = PartWriter(objects, tables["invoices"])
+    for shown in (ended, {**ended, "id": "di_2", "deleted": True}, "di_3"):
+        line = {"_lake": {"at": "2026-11-22T13:00:00.000000Z", "add": {}}, "record": {"id": "in_1", "discounts": [shown]}}
+        writer.write(json.dumps(line).encode() + b"\n", 1)
+    with running("stripe", now=NOW, scale=0.2, limits=False) as server:
+        lake = Lake(tmp_path, server.env)
+        lake.sync("account")
+        template = lake.log("account").head()
+        assert template is not None
+        import msgspec
+
+        commit = msgspec.structs.replace(template, table="invoices", sequence=1, parts=(writer.close(),), cursor={})
+        lake.log("invoices").append(commit)
+        lake.sync("discounts")
+        told = {line["record"]["id"]: line["_lake"] for line in lake.lines("discounts")}
+    assert told.keys() == {"di_1", "di_2"}
+    assert told["di_1"]["at"] == f"{datetime.fromtimestamp(NOW - DAY, UTC):%Y-%m-%dT%H:%M:%S}.000000Z"
+    assert told["di_2"]["op"] == "delete"
+
+
+def test_one_pass_over_the_feed_serves_all_tables(story: Story) -> None:
+    pages = [call for call in story.later_calls if call["path"] == "/v1/events"]
+    changed = sum(story.happened.values())
+    # One pass for the table `events`, one for all tables that follow the feed.
+    assert len(pages) <= 2 * (changed // 100 + 2)
