@@ -1,0 +1,157 @@
+"""One asset graph a source: raw, treated and athena of all its tables, brought up to date by one step.
+
+Why one step: in Dagster a step is skipped as soon as one output it needs is missing, so that with a step a layer one failed
+table would hold back all others (docs/adr/0004-one-step-a-source.md). The work itself is `pipeline.run_source`.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from datalake import checks
+from datalake.assets import metadata
+from datalake.assets.specs import asset_key, layer_specs, output_name
+from datalake.model import Layer, Source, Table
+from datalake.resources import LakeResource
+from datalake.settings import SettingError, Settings
+from datalake.sources.base import QuotaSpent, Transient, Window
+from datalake.sources.progress import LogProgress
+
+if TYPE_CHECKING:
+    from datalake.lake.lake import Lake
+    from datalake.pipeline import Step
+
+
+Event = dg.Output[Any] | dg.AssetCheckResult
+
+
+class SyncConfig(dg.Config):
+    """What a run may be asked for beside bringing the tables up to date."""
+
+    since: str | None = Field(None, description="Read a stretch of the past again, from here (ISO 8601, UTC).")
+    until: str | None = Field(None, description="End of that stretch, exclusive; empty: now.")
+    full: bool = Field(False, description="Forget the cursor and read everything again.")
+
+    def window(self) -> Window | None:
+        """Raises SettingError for a stretch that is none."""
+        if not self.since:
+            if self.until:
+                raise SettingError("`until` needs `since`")
+            return None
+        if self.full:
+            raise SettingError("`full` reads everything: leave out `since` and `until`, or `full`")
+        since, until = _moment(self.since), _moment(self.until) if self.until else dt.datetime.now(dt.UTC)
+        if since >= until:
+            raise SettingError(f"since {self.since} is not before until {until:%Y-%m-%dT%H:%M:%SZ}")
+        return Window(since, until)
+
+
+def _moment(text: str) -> dt.datetime:
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingError(f"'{text}' is no point in time: write 2026-01-31 or 2026-01-31T12:00:00Z") from None
+    return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+RETRY = dg.RetryPolicy(max_retries=2, delay=60, backoff=dg.Backoff.EXPONENTIAL)
+"""For runs in which a table failed for a passing reason. What succeeded before is not read again: its cursor has moved."""
+
+
+def selected_tables(source: Source, settings: Settings) -> list[Table]:
+    return [table for table in source.tables.values() if settings.selected(table.id, table.core)]
+
+
+def source_assets(
+    source: Source, tables: Sequence[Table], settings: Settings, retry: dg.RetryPolicy = RETRY
+) -> dg.AssetsDefinition:
+    """The assets of `tables`, and the step that brings any selection of them up to date."""
+    present = {table.name for table in tables}
+
+    @dg.multi_asset(
+        name=f"{source.name}_sync",
+        description=f"{source.about} Reads, treats, checks, publishes and registers the selected tables of {source.title}.",
+        specs=[spec for table in tables for spec in layer_specs(source, table, settings, present)],
+        check_specs=[spec for table in tables for spec in checks.step_check_specs(table)],
+        can_subset=True,
+        pool=source.name,
+        retry_policy=retry,
+    )
+    def sync(context: dg.AssetExecutionContext, config: SyncConfig, lake: dg.ResourceParam[LakeResource]) -> Iterator[Event]:
+        done: set[str] = set()
+        failures: list[Step] = []
+        try:
+            for step in _steps(context, config, lake.open(), source, tables):
+                yield from _publish(context, lake.open(), step)
+                done.add(step.table.name)
+                if step.error:
+                    failures.append(step)
+        except Exception as error:  # a retry policy would retry anything but this
+            raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=_passing(error)) from error
+        if failures:
+            raise dg.Failure(
+                f"{len(failures)} of {len(done)} tables failed. "
+                + "; ".join(f"{step.table.id} ({step.layer}): {step.error}" for step in failures),
+                metadata={asset_key(step.table, step.layer).to_user_string(): str(step.error) for step in failures},
+                allow_retries=any(_passing(step.error) for step in failures),
+            )
+
+    return sync
+
+
+def _steps(
+    context: dg.AssetExecutionContext, config: SyncConfig, lake: "Lake", source: Source, tables: Sequence[Table]
+) -> "Iterator[Step]":
+    """The pipeline's steps for the selected assets."""
+    from datalake.pipeline import run_source
+
+    layers = {
+        table.name: [layer for layer in Layer if asset_key(table, layer) in context.selected_asset_keys] for table in tables
+    }
+    return run_source(
+        lake,
+        source,
+        [table for table in tables if layers[table.name]],
+        run_id=context.run_id,
+        layers=layers,
+        window=config.window(),
+        full=config.full,
+        progress=LogProgress(context.log),
+    )
+
+
+def _publish(context: dg.AssetExecutionContext, lake: "Lake", step: "Step") -> Iterator[Event]:
+    """Commit a finished step, and tell Dagster: an output for what is published, a failed check for what is not."""
+    if not step.error:
+        try:
+            step.commit()
+        except Exception:  # the step holds it; one table that fails never stops the others
+            context.log.exception(f"{step.table.id}: the {step.layer} layer was not published")
+    if step.error:
+        context.log.error(f"{step.table.id}: {step.layer} failed: {step.error}")
+    else:
+        for note in step.notes:
+            context.log.info(f"{step.table.id}: {note}")
+        yield _output(lake, step)
+    for result in checks.step_results(step):
+        assert result.check_name is not None
+        if dg.AssetCheckKey(asset_key(step.table, step.layer), result.check_name) in context.selected_asset_check_keys:
+            yield result
+
+
+def _output(lake: "Lake", step: "Step") -> dg.Output[Any]:
+    name, facts = output_name(step.table, step.layer), {"seconds": round(step.seconds, 3)}
+    if step.layer is not Layer.ATHENA:
+        return dg.Output(step, name, metadata=facts)  # its IO manager adds what was committed
+    from datalake.lake.register import Registration
+
+    registration = step.result if isinstance(step.result, Registration) else None
+    return dg.Output(None, name, metadata=facts | metadata.athena(lake, step.table, registration))
+
+
+def _passing(error: Exception | None) -> bool:
+    """Whether it would likely work later today: a spent quota would not."""
+    return isinstance(error, Transient) and not isinstance(error, QuotaSpent)
