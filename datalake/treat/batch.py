@@ -1,0 +1,151 @@
+"""One batch of a table: from the raw commits behind its progress to a transaction that waits for COMMIT or ROLLBACK."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from datalake.lake import raw
+from datalake.lake.lake import Lake
+from datalake.lake.sql import relation
+from datalake.model import Source, Table
+from datalake.treat import gates, merge, quarantine
+from datalake.treat.gates import CheckResult, Counts
+from datalake.treat.scan import Scan, one
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MOST_DRIFT = 100
+"""Names of unknown fields that a batch reports."""
+
+
+class StaleTable(Exception):
+    """Another writer published to the table first; nothing of this batch was published. Prepare it again."""
+
+
+@dataclass
+class Batch:
+    """New raw lines of a table, merged and checked in an open transaction that nobody else sees.
+
+    `commit` publishes it with its progress, `rollback` leaves the table as it was; one of them must be called. Rows: `rows_in`
+    records and deletions read; of the records, `rows_superseded` had a newer version in the batch, `rows_unchanged` were in the
+    table already (or older than what it holds); `rows_deleted` were marked as deleted; `table_rows` with deleted ones.
+    """
+
+    table: Table
+    raw_commit: int
+    """The last raw commit in it."""
+    rows_in: int = 0
+    rows_rejected: int = 0
+    rows_superseded: int = 0
+    rows_unchanged: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_deleted: int = 0
+    table_rows: int = 0
+    checks: list[CheckResult] = field(default_factory=list)
+    drift: dict[str, int] = field(default_factory=dict)
+    """Fields of records that the contract does not name, and how many rows hold them."""
+    notes: list[str] = field(default_factory=list)
+    _publish: Callable[[], None] = field(default=lambda: None, repr=False)
+    _undo: Callable[[], None] = field(default=lambda: None, repr=False)
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    def commit(self) -> None:
+        """Publish. Raises StaleTable if another writer was faster, ValueError where a gate did not let the batch pass."""
+        if not self.passed:
+            failed = ", ".join(check.name for check in self.checks if not check.passed)
+            raise ValueError(f"{self.table.id}: the batch failed {failed} and must be rolled back")
+        self._publish()
+
+    def rollback(self) -> None:
+        """Forget the batch; harmless after `commit`."""
+        self._undo()
+
+
+def prepare(lake: Lake, table: Table, *, source: Source, run_id: str, from_commit: int | None = None) -> Batch | None:
+    """Merge what raw holds beyond the table's progress, and check it. None: raw has nothing new.
+
+    With `from_commit` the raw commits from that one on (1: all) are treated again, whatever the progress says, and rows are
+    written even where their records did not change: after a contract has changed.
+    """
+    consumed = int(lake.properties(table).get("datalake.raw_commit", 0))
+    log = lake.log(table)
+    commits = log.since(consumed if from_commit is None else from_commit - 1)
+    if not commits:
+        return None
+    lake.ensure_table(table)
+    lake.ensure_table(quarantine.TABLE)
+    scan = Scan(log, table, source, commits)
+    batch = Batch(table, commits[-1].sequence)
+    connection = lake.connect()
+    try:
+        connection.execute("BEGIN")
+        if scan.parts:
+            _merge(connection, scan, batch, anew=from_commit is not None)
+        else:
+            batch.table_rows = one(connection, f"SELECT count(*) FROM {relation(table)}")
+    except BaseException:
+        connection.close()
+        raise
+    progress = {
+        "datalake.raw_commit": str(max(consumed, batch.raw_commit)),
+        "datalake.run": run_id,
+        "datalake.published_at": raw.now(),
+    }
+    batch._publish = lambda: _publish(lake, connection, table, progress)
+    batch._undo = connection.close
+    return batch
+
+
+def _merge(connection: DuckDBPyConnection, scan: Scan, batch: Batch, *, anew: bool) -> None:
+    table = scan.table
+    count = f"SELECT count(*) FROM {relation(table)}"
+    before: int = one(connection, count)
+    scan.list_parts(connection)
+    scan.fill(connection)
+    quarantine.explain(connection, scan)
+    batch.rows_rejected = quarantine.replace(connection, table, [commit.sequence for commit in scan.commits])
+    merge.pick_newest(connection, table)
+    merged = merge.merge_records(connection, table, anew=anew, empty=before == 0)
+    after: int = one(connection, count)
+    lines, batch.rows_in, records = connection.execute(
+        """SELECT count(*), count(*) FILTER ("$op" IS DISTINCT FROM 'complete'),
+            count(*) FILTER ("$op" IS NULL AND "$reason" IS NULL) FROM lines"""
+    ).fetchall()[0]
+    newest: int = one(connection, "SELECT count(*) FROM newest")
+    counts = Counts(lines, records, batch.rows_rejected, records - newest, newest, merged, before, after)
+    batch.checks = gates.check(connection, table, counts)
+    batch.rows_superseded, batch.rows_unchanged = counts.superseded, counts.unchanged
+    batch.rows_inserted, batch.rows_updated = counts.inserted, counts.updated
+    batch.rows_deleted, batch.notes = merge.mark_deleted(connection, scan)
+    batch.table_rows = one(connection, count)
+    batch.drift = dict(
+        connection.execute(
+            """SELECT name, count(*) AS times FROM (SELECT unnest(json_keys("_unmapped")) AS name FROM lines)
+            GROUP BY name ORDER BY times DESC, name LIMIT ?""",
+            [MOST_DRIFT],
+        ).fetchall()
+    )
+
+
+def _publish(lake: Lake, connection: DuckDBPyConnection, table: Table, progress: dict[str, str]) -> None:
+    import duckdb
+
+    lake.on_commit(table.identifier, progress)
+    try:
+        connection.execute("COMMIT")
+    except duckdb.TransactionException as error:
+        lake.on_commit(table.identifier, {})
+        raise StaleTable(f"{table.id}: another writer published first ({error})") from error
+    except BaseException:
+        lake.on_commit(table.identifier, {})
+        raise
+    finally:
+        connection.close()
+    lake.settle(table.identifier)

@@ -1,0 +1,153 @@
+"""The gates of a batch: what must hold of the table as it would be, before anybody sees it. Who commits or rolls back is elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from datalake.lake.sql import quote, relation
+from datalake.model import Table
+from datalake.treat.scan import one
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MOST_REJECTED = 0.5
+FEWEST_REJECTED = 10
+"""A batch of which more than half goes to quarantine (and at least this many lines) shows a change at the source or a wrong
+contract: publishing the rest would hide it."""
+
+KEY, REQUIRED, RECONCILED, REJECTED = "key_present_and_unique", "required_columns", "rows_reconciled", "rows_fit_contract"
+
+_ABOUT = {
+    KEY: "Every key of the batch stands in the table exactly once, and the table grew by the new keys only.",
+    REQUIRED: "No living row of the batch is empty where the contract says null: no.",
+    RECONCILED: "Every line that raw names was read, and is in the table, superseded by a newer one, or in quarantine.",
+    REJECTED: "At most half of the lines went to quarantine.",
+}
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The verdict of one gate."""
+
+    name: str
+    passed: bool
+    description: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def gates(table: Table) -> dict[str, str]:
+    """The gates of a table: name and what it stands for."""
+    return {name: about for name, about in _ABOUT.items() if name != REQUIRED or required(table)}
+
+
+def required(table: Table) -> list[str]:
+    return [column.name for column in table.columns if not column.nullable and column.name not in table.key]
+
+
+def identity(table: Table) -> tuple[str, ...]:
+    """What tells one row from another: the key; where there is none, the fingerprint: equal records are one row."""
+    return table.key or ("_row_hash",)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of a batch and of its table. `before` and `after` are the table's rows around the merge of the records."""
+
+    lines: int
+    records: int
+    rejected: int
+    superseded: int
+    newest: int
+    merged: int
+    before: int
+    after: int
+
+    @property
+    def inserted(self) -> int:
+        return self.after - self.before
+
+    @property
+    def updated(self) -> int:
+        return self.merged - self.inserted
+
+    @property
+    def unchanged(self) -> int:
+        return self.newest - self.merged
+
+
+def check(connection: DuckDBPyConnection, table: Table, counts: Counts) -> list[CheckResult]:
+    """Judge the table as it would be after COMMIT, inside the transaction that merged the batch."""
+    found = [_keys(connection, table, counts), _reconciled(connection, counts), _rejected(connection, counts)]
+    if required(table):
+        found.append(_required(connection, table))
+    return found
+
+
+def _keys(connection: DuckDBPyConnection, table: Table, counts: Counts) -> CheckResult:
+    """Only keys of the batch can have been doubled or lost: all other rows stand where the last check left them."""
+    names = ", ".join(map(quote, identity(table)))
+    rows, keys = connection.execute(
+        f"SELECT count(*), count(DISTINCT ({names})) FROM {relation(table)} SEMI JOIN newest USING ({names})"
+    ).fetchall()[0]
+    metadata = {"keys_of_batch": counts.newest, "keys_found": keys, "rows_found": rows, "new_rows": counts.inserted}
+    if rows == keys == counts.newest and 0 <= counts.inserted <= counts.merged <= counts.newest:
+        return CheckResult(KEY, True, _ABOUT[KEY], metadata)
+    what = (
+        f"{counts.newest} keys were merged, the table would hold {keys} of them in {rows} rows and {counts.inserted} new rows"
+    )
+    return CheckResult(KEY, False, f"{what}; run again, and if it stays treat the table from raw anew", metadata)
+
+
+def _required(connection: DuckDBPyConnection, table: Table) -> CheckResult:
+    names = required(table)
+    empty = ", ".join(f"count(*) FILTER ({quote(name)} IS NULL)" for name in names)
+    keys = ", ".join(map(quote, identity(table)))
+    row = connection.execute(
+        f"SELECT {empty} FROM {relation(table)} SEMI JOIN newest USING ({keys}) "
+        "WHERE _deleted_at IS NULL AND _raw_commit >= (SELECT min(sequence) FROM parts)"
+    ).fetchall()[0]
+    missing = {name: count for name, count in zip(names, row, strict=True) if count}
+    if not missing:
+        return CheckResult(REQUIRED, True, _ABOUT[REQUIRED], {"columns": len(names)})
+    told = ", ".join(f"{name} in {count} rows" for name, count in missing.items())
+    return CheckResult(REQUIRED, False, f"empty: {told}; the contract says null: no", {"empty": missing})
+
+
+def _reconciled(connection: DuckDBPyConnection, counts: Counts) -> CheckResult:
+    differing = connection.execute(
+        """SELECT parts.key, parts.rows, count("$n") FILTER ("$op" IS DISTINCT FROM 'complete')
+        FROM parts LEFT JOIN lines USING ("$part") GROUP BY ALL
+        HAVING parts.rows <> count("$n") FILTER ("$op" IS DISTINCT FROM 'complete') ORDER BY ALL LIMIT 5"""
+    ).fetchall()
+    metadata = {
+        "lines": counts.lines,
+        "records": counts.records,
+        "inserted": counts.inserted,
+        "updated": counts.updated,
+        "unchanged": counts.unchanged,
+        "superseded": counts.superseded,
+        "rejected": counts.rejected,
+    }
+    if differing:
+        key, told, read = differing[0]
+        return CheckResult(
+            RECONCILED, False, f"{key} holds {read} lines where its commit says {told}; restore it from the bucket", metadata
+        )
+    accounted = counts.inserted + counts.updated + counts.unchanged + counts.superseded
+    if accounted != counts.records:
+        return CheckResult(RECONCILED, False, f"{counts.records} records were read, {accounted} are accounted for", metadata)
+    return CheckResult(RECONCILED, True, _ABOUT[RECONCILED], metadata)
+
+
+def _rejected(connection: DuckDBPyConnection, counts: Counts) -> CheckResult:
+    reasons = connection.execute(
+        """SELECT coalesce("$column" || ' ', '') || "$reason", count(*) AS times FROM lines
+        WHERE "$reason" IS NOT NULL GROUP BY ALL ORDER BY times DESC, 1 LIMIT 5"""
+    ).fetchall()
+    metadata = {"rejected": counts.rejected, "lines": counts.lines, "reasons": dict(reasons)}
+    if counts.rejected < FEWEST_REJECTED or counts.rejected <= MOST_REJECTED * counts.lines:
+        return CheckResult(REJECTED, True, _ABOUT[REJECTED], metadata)
+    told = "; ".join(f"{times}x {reason}" for reason, times in reasons)
+    return CheckResult(REJECTED, False, f"{counts.rejected} of {counts.lines} lines do not fit the contract: {told}", metadata)

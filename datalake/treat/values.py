@@ -1,0 +1,223 @@
+"""The SQL that turns one JSON value into a column's type, exactly or not at all. Lines and rows are not known here.
+
+A value comes as its JSON text (`"abc"`, `12`, `{"a":1}`), NULL where it is absent or null. Every expression made here is
+NULL where the text is NULL **and** where it does not fit: who compares the two knows the misfits.
+
+DuckDB's JSON parser reads a number with a point or an exponent as double, so `1.10` and `12345678901234567.89` lose digits.
+`Values(exact=False)` types what went through the parser like that: such a number fits nothing but float64. `Values(exact=True)`
+types lines whose points and exponents were hidden from the parser (`hide`); `shown` brings the digits back as received.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from itertools import count
+
+from datalake.lake.sql import duckdb_type, literal, quote
+from datalake.model import Type
+
+_INTEGER = "-?(0|[1-9][0-9]*)"
+_NUMBER = rf"{_INTEGER}([.][0-9]+)?([eE][+-]?[0-9]+)?"
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_MOMENT = rf"{_DAY}[Tt ]([01][0-9]|2[0-3]):[0-9]{{2}}:[0-9]{{2}}([.][0-9]{{1,6}}0*)?([Zz]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)"
+_MIDNIGHT = rf"{_DAY}([Tt ]00:00:00([.]0+)?[Zz]?)?"
+_POINT = r"[.][0-9]+([eE][+-]?[0-9]+)?[,}\]]"
+_EXPONENT = r"e(-|[1-9][0-9])[0-9]*[,}\]]"
+"""How the parser writes a number that it read as double: with a point, or from 1e21 and to 1e-7 with an exponent."""
+
+_SECONDS = (-62135596800, 253402300799)
+"""0001-01-01 and 9999-12-31: the bounds of a timestamp that every reader of Iceberg understands."""
+
+_OBJECT = literal('"MAP(VARCHAR,JSON)"')
+_LIST = literal('["JSON"]')
+
+
+def _digits(count: int) -> str:
+    return "".join(str(secrets.randbelow(10)) for _ in range(count))
+
+
+def _marks() -> dict[str, str]:
+    """Digits that no record holds by chance, too long for the parser's integers, for each text that would make a double."""
+    same = "7" + _digits(15)
+    return {text: f"{same}{number}{_digits(6)}" for number, text in enumerate(("0.", ".", "e+", "E+", "e-", "E-", "e", "E"))}
+
+
+@dataclass(frozen=True)
+class Values:
+    """How the values of one table are typed."""
+
+    exact: bool
+    _mark: dict[str, str] = field(default_factory=_marks, repr=False)
+    _names: count[int] = field(default_factory=count, repr=False)
+
+    def hide(self, line: str) -> str:
+        """The line with points and exponents of its numbers replaced by digits: the parser keeps such long integers as text.
+
+        Text inside strings may be hit as well; `shown` undoes it everywhere.
+        """
+        exponents = line
+        for text in ("e+", "E+", "e-", "E-", "e", "E"):
+            wanted = text.replace("+", "[+]")
+            exponents = f"regexp_replace({exponents}, '([0-9]){wanted}([0-9])', '\\1{self._mark[text]}\\2', 'g')"
+        hidden = f"CASE WHEN regexp_matches({line}, '[:,\\[]\\s*-?[0-9.]+[eE]') THEN {exponents} ELSE {line} END"
+        hidden = f"regexp_replace({hidden}, '0\\.([0-9])', '{self._mark['0.']}\\1', 'g')"
+        return f"regexp_replace({hidden}, '\\.([0-9])', '{self._mark['.']}\\1', 'g')"
+
+    def shown(self, text: str) -> str:
+        """The text as it was before `hide`."""
+        if not self.exact:
+            return text
+        plain = text
+        for hidden, digits in self._mark.items():
+            plain = f"replace({plain}, '{digits}', '{hidden}')"
+        return f"CASE WHEN contains({text}, '{self._mark['.'][:16]}') THEN {plain} ELSE {text} END"
+
+    def each_shown(self, list_: str) -> str:
+        """`shown` for every element of a list."""
+        name = self._name()
+        return f"list_transform({list_}, lambda {name}: {self.shown(name)})" if self.exact else list_
+
+    def value(self, type_: Type, j: str, unit: str) -> str:
+        """The value of type `type_` in the JSON text that the column or variable `j` holds.
+
+        `unit` says what a number that stands for a point in time counts: `seconds` or `milliseconds` since 1970.
+        """
+        if type_.kind == "list" and type_.element:
+            return self._list(type_.element, j, unit)
+        if type_.kind == "struct":
+            return self._struct(type_, j, unit)
+        if not self.exact:
+            return self._scalar(type_, j, unit)
+        name = self._name()
+        return _let(name, self.shown(j), self._scalar(type_, name, unit))
+
+    def _scalar(self, type_: Type, j: str, unit: str) -> str:
+        match type_.kind:
+            case "string":
+                return self._string(j)
+            case "json":
+                return self._json(j)
+            case "int64":
+                return self._int64(j)
+            case "decimal":
+                return self._decimal(type_, j)
+            case "float64":
+                text = _text(j)
+                fits = f"regexp_full_match({text}, '{_NUMBER}') AND isfinite(TRY_CAST({text} AS DOUBLE))"
+                return f"CASE WHEN {fits} THEN TRY_CAST({text} AS DOUBLE) END"
+            case "bool":
+                return f"CASE {_text(j)} WHEN 'true' THEN true WHEN 'false' THEN false END"
+            case "timestamp":
+                return _timestamp(j, unit)
+            case "date":
+                return _date(j)
+        raise AssertionError(f"no rule for {type_}")
+
+    def _string(self, j: str) -> str:
+        """Numbers and booleans are taken by their own text; an object or a list is no string."""
+        number = _NUMBER if self.exact else _INTEGER
+        return (
+            f"CASE WHEN starts_with({j}, '\"') THEN json_extract_string({j}, '$') "
+            f"WHEN regexp_full_match({j}, '{number}|true|false') THEN {j} END"
+        )
+
+    def _json(self, j: str) -> str:
+        number = _NUMBER if self.exact else _INTEGER
+        nested = f"starts_with({j}, '{{') OR starts_with({j}, '[')"
+        kept = j if self.exact else f"CASE WHEN NOT {lost_digits(j)} THEN {j} END"
+        return (
+            f"CASE WHEN {nested} THEN {kept} "
+            f"WHEN starts_with({j}, '\"') THEN {j} WHEN regexp_full_match({j}, '{number}|true|false') THEN {j} END"
+        )
+
+    def _int64(self, j: str) -> str:
+        """A whole number, as a number or as text; `5.0` is whole, `007` is no number."""
+        text = _text(j)
+        if self.exact:
+            text = f"regexp_replace({text}, '^({_INTEGER})[.]0+$', '\\1')"
+        return f"CASE WHEN CAST(TRY_CAST({text} AS BIGINT) AS VARCHAR) = {text} THEN TRY_CAST({text} AS BIGINT) END"
+
+    def _decimal(self, type_: Type, j: str) -> str:
+        """Digits behind the type's scale may only be zeros; nothing is rounded."""
+        before = type_.precision - type_.scale
+        whole = f"(0|[1-9][0-9]{{0,{before - 1}}})" if before else "0"
+        text = _text(j)
+        fits = f"regexp_full_match({text}, '-?{whole}([.][0-9]{{0,{type_.scale}}}0*)?')"
+        if not self.exact:
+            fits += f" AND (starts_with({j}, '\"') OR NOT contains({j}, '.'))"
+        return f"CASE WHEN {fits} THEN TRY_CAST({text} AS {duckdb_type(type_)}) END"
+
+    def _struct(self, type_: Type, j: str, unit: str) -> str:
+        """An object with no key twice; keys that the type does not name are left out."""
+        map_, members, made = self._name(), self._name(), self._name()
+        keys, values = f"{members}.k", f"{members}.v"
+        fields = [(quote(name), member(keys, values, name), inner) for name, inner in type_.fields]
+        pack = ", ".join(f"{name} := {self.value(inner, text, unit)}" for name, text, inner in fields)
+        fits = [f"({text} IS NULL) = ({made}.{name} IS NULL)" for name, text, _inner in fields]
+        checked = f"CASE WHEN {' AND '.join([f'NOT {doubled(keys)}', *fits])} THEN {made} END"
+        body = f"CASE WHEN {keys} IS NOT NULL THEN {_let(made, f'struct_pack({pack})', checked)} END"
+        split = f"struct_pack(k := {self.keys(map_)}, v := {texts(map_)})"
+        return _let(map_, f"json_transform({j}, {_OBJECT})", _let(members, split, body))
+
+    def _list(self, element: Type, j: str, unit: str) -> str:
+        elements, each, made = self._name(), self._name(), self._name()
+        typed = f"list_transform({elements}, lambda {each}: {self.value(element, each, unit)})"
+        checked = f"CASE WHEN starts_with({j}, '[') AND list_count({elements}) = list_count({made}) THEN {made} END"
+        return _let(elements, f"CAST(json_transform({j}, {_LIST}) AS VARCHAR[])", _let(made, typed, checked))
+
+    def keys(self, map_: str) -> str:
+        """The keys of a MAP of JSON texts, in the order of `map_values`; NULL where there is no object."""
+        return self.each_shown(f"map_keys({map_})")
+
+    def _name(self) -> str:
+        return f"x{next(self._names)}"
+
+
+def texts(map_: str) -> str:
+    """The JSON texts of a MAP of them: plain text, which DuckDB does not check again wherever it meets other text."""
+    return f"CAST(map_values({map_}) AS VARCHAR[])"
+
+
+def member(keys: str, values: str, name: str) -> str:
+    """The JSON text of one member."""
+    return f"{values}[list_position({keys}, {literal(name)})]"
+
+
+def doubled(keys: str) -> str:
+    """Whether a key stands twice in the object: which of its values is meant nobody knows."""
+    return f"(len({keys}) <> len(list_distinct({keys})))"
+
+
+def lost_digits(text: str) -> str:
+    """Whether JSON text that went through the parser holds a number that it read as double."""
+    return f"(regexp_matches({text}, '{_POINT}') OR regexp_matches({text}, '{_EXPONENT}'))"
+
+
+def _let(name: str, value: str, body: str) -> str:
+    """`body` with `name` standing for `value`, worked out once."""
+    return f"list_transform([{value}], lambda {name}: {body})[1]"
+
+
+def _text(j: str) -> str:
+    """What a scalar says: a string's content, a number's digits."""
+    return f"CASE WHEN starts_with({j}, '\"') THEN json_extract_string({j}, '$') ELSE {j} END"
+
+
+def _timestamp(j: str, unit: str) -> str:
+    """ISO 8601 with its offset, or a whole number since 1970. Text without an offset is no point in time."""
+    text = _text(j)
+    size = {"seconds": 1, "milliseconds": 1000}[unit]
+    first, last = (second * size for second in _SECONDS)
+    number = f"TRY_CAST({text} AS BIGINT)"
+    return (
+        f"CASE WHEN regexp_full_match({text}, '{_INTEGER}') AND {number} BETWEEN {first} AND {last + size - 1} "
+        f"THEN make_timestamptz({number} * {1_000_000 // size}) "
+        f"WHEN regexp_full_match({text}, '{_MOMENT}') AND {text}[:4] <> '0000' THEN TRY_CAST(upper({text}) AS TIMESTAMPTZ) END"
+    )
+
+
+def _date(j: str) -> str:
+    """A day, or its midnight without an offset or in UTC."""
+    text = _text(j)
+    return f"CASE WHEN regexp_full_match({text}, '{_MIDNIGHT}') AND {text}[:4] <> '0000' THEN TRY_CAST({text}[:10] AS DATE) END"
