@@ -42,6 +42,8 @@ _VERSIONS = ("2022-11-28", "2026-03-10")
 _DOCS = "https://docs.github.com/rest"
 _MOST_FILTERED = 1_000
 _DEEPEST_PAGE = 400
+_WHOLE = {"issues": "issues", "issues/comments": "issue_comments", "pulls/comments": "pull_request_review_comments"}
+"""Lists whose missing rows are noticed only by reading all of them, and their tables."""
 
 
 @dataclass
@@ -339,7 +341,7 @@ class GitHub:
         base = f"{request.url.scheme}://{request.url.netloc}{path or request.url.path}"
         asked = {k: v for k, v in request.query_params.items() if k != "page"}
         link = ", ".join(f'<{base}?{urlencode({**asked, "page": number})}>; rel="{rel}"' for rel, number in links.items())
-        shown = [item.record if isinstance(item, Thing) else item for item in reachable[(page - 1) * size : page * size]]
+        shown = [item.show() if isinstance(item, Thing) else item for item in reachable[(page - 1) * size : page * size]]
         body = {"total_count": len(items), wrap: shown} if wrap else shown
         return answer(body, headers={"link": link} if link else None)
 
@@ -447,6 +449,8 @@ class GitHub:
             return self._compare(request, repository, rest.removeprefix("compare/"), path)
         if rest.startswith("issues") and "no_issues" in repository.traits and rest != "issues/events":
             raise Refused(410, "Issues has been disabled in this repository.")
+        if rest in _WHOLE and "since" not in query and query.get("page", "1") == "1":
+            self.world.whole_list_read(repository, _WHOLE[rest])
         match rest:
             case "issues":
                 state = query.get("state", "open")
@@ -470,6 +474,7 @@ class GitHub:
             case "milestones":
                 return self._paged(request, list(repository.milestones.values()), path=path)
             case "releases":
+                self.world.releases_read(repository)
                 return self._paged(request, list(repository.releases.values())[::-1], path=path)
             case "commits":
                 return self._commits(request, repository, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import bisect
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from graphql import GraphQLError, GraphQLResolveInfo, build_schema, execute_sync, parse, validate
 from graphql.language import ast
 
-from datalake.sandbox.github_world import Record, Repository, Thing, World, discussion, iso, pull_details, star
+from datalake.sandbox.github_world import Record, Repository, Thing, World, iso, pull_details, star
 
 SCHEMA = """
 type Query {
@@ -256,12 +257,11 @@ def _page(items: Sequence[tuple[str, Any]], first: int | None, after: str | None
     """`items` are (position, item) with positions falling. Raises as GitHub does without `first`."""
     if first is None or not 1 <= first <= 100:
         raise _told("EXCESSIVE_PAGINATION", f"`first` must be between 1 and 100, not {first}.")
-    if after:
-        position = base64.b64decode(after).decode()
-        items = [(at, item) for at, item in items if at < position]
-    page = items[:first]
+    position = base64.b64decode(after).decode() if after else ""
+    start = bisect.bisect_left(items, True, key=lambda item: item[0] < position) if after else 0
+    page = items[start : start + first]
     end = base64.b64encode(page[-1][0].encode()).decode() if page else None
-    return [item for _, item in page], {"hasNextPage": len(items) > len(page), "endCursor": end}
+    return [item for _, item in page], {"hasNextPage": start + first < len(items), "endCursor": end}
 
 
 def _actor(user: Record | None) -> Record | None:
@@ -280,9 +280,12 @@ def _actor(user: Record | None) -> Record | None:
 
 
 def _stargazers(repository: Repository, first: int | None = None, after: str | None = None, **_: Any) -> Record:
-    stars = sorted(((f"{at:012d}-{id_:012d}", (at, user)) for id_, (at, user) in repository.stars.items()), reverse=True)
-    page, info = _page(stars, first, after)
-    edges = [{"cursor": "", "starredAt": star(at, user)["starred_at"], "node": _actor(user)} for at, user in page]
+    if repository.stars_newest_first is None:
+        positions = ((f"{at:012d}-{id_:012d}", id_) for id_, (at, _) in repository.stars.items())
+        repository.stars_newest_first = sorted(positions, reverse=True)
+    page, info = _page(repository.stars_newest_first, first, after)
+    shown = [repository.stars[id_] for id_ in page]
+    edges = [{"cursor": "", "starredAt": star(at, user)["starred_at"], "node": _actor(user)} for at, user in shown]
     return {"edges": edges, "pageInfo": info, "totalCount": len(repository.stars)}
 
 
@@ -293,7 +296,7 @@ def _discussions(repository: Repository, first: int | None = None, after: str | 
 
 
 def _discussion(thread: Thing) -> Record:
-    told = {_camel(name): value for name, value in discussion(thread).items()}
+    told = {_camel(name): value for name, value in thread.show().items()}
     category = told["category"]
     return {
         **told,
@@ -327,7 +330,7 @@ def _reviews(pull: Thing, repository: Repository, first: int | None = None, afte
 
 
 def _review(review: Thing) -> Record:
-    told = review.record
+    told = review.show()
     return {
         "fullDatabaseId": told["id"],
         "id": told["node_id"],

@@ -69,6 +69,8 @@ class Thing:
     updated: int
     data: Record
     render: Callable[[Thing], Record]
+    shown: Record | None = None
+    """What a reader received last; None as long as nobody did."""
     _record: Record | None = None
 
     @property
@@ -76,6 +78,10 @@ class Thing:
         if self._record is None:
             self._record = self.render(self)
         return self._record
+
+    def show(self) -> Record:
+        self.shown = self.record
+        return self.record
 
     def touch(self, at: int, **changes: Any) -> None:
         self.data.update(changes)
@@ -125,7 +131,18 @@ class Repository:
     workflows: dict[int, Thing] = field(default_factory=dict)
     runs: dict[int, Thing] = field(default_factory=dict)
     stars: dict[int, tuple[int, Record]] = field(default_factory=dict)
+    stars_newest_first: list[tuple[str, int]] | None = None
+    """Position and account of each star, sorted when asked for; None after a change."""
     discussions: dict[int, Thing] = field(default_factory=dict)
+    lost_events: list[Thing] = field(default_factory=list)
+    """Events of deleted issues: no list shows them any more, a lake keeps them."""
+    unnoticed: dict[str, list[Row]] = field(default_factory=dict)
+    """By table: rows that are deleted without a trace, until somebody reads the whole list."""
+    days: dict[tuple[str, str], Record] = field(default_factory=dict)
+    """Traffic that was shown, by kind and day: the list forgets it after two weeks, a lake does not."""
+    snapshots: dict[tuple[int, str], Row] = field(default_factory=dict)
+    """Files of releases as they were shown, by id and day on which the list was not as before."""
+    releases_shown: str = ""
 
     @property
     def full_name(self) -> str:
@@ -246,15 +263,13 @@ class World:
     def advance(self, seconds: int) -> dict[str, Any]:
         """Let time pass. With at least a day, each kind of late change happens at least once."""
         self._known_before = self.now
-        before = {name: len(rows) for name, rows in self._gone.items()}
         end = self.now + seconds
         renamed = self._late_changes(self.now + 60) if seconds >= DAY else None
         self._pass(end)
-        deleted = {name: len(rows) - before.get(name, 0) for name, rows in self._gone.items()}
-        return {"now": iso(self.now), "renamed": renamed, "deleted": {k: v for k, v in deleted.items() if v}}
+        return {"now": iso(self.now), "renamed": renamed}
 
     def _pass(self, end: int) -> None:
-        """Run to `end`, a day at a time; `archived` repositories live only until the middle of the history."""
+        """Run to `end`, a day at a time. In archived repositories things happened only before the stand-in began."""
         while self.now < end:
             stop = min(end, self.now + DAY)
             share = (stop - self.now) / DAY
@@ -384,11 +399,31 @@ class World:
     def _sha(self) -> str:
         return hashlib.sha1(self.random.randbytes(20), usedforsecurity=False).hexdigest()
 
-    def _forget(self, table: str, where: dict[int, Thing], thing: Thing, add: Record | None = None) -> None:
-        record = thing.record
+    def _forget(self, table: str, where: dict[int, Thing], thing: Thing, *, noticed: bool = True, **add: Any) -> None:
+        """Delete. What nobody has seen was never there; `noticed` is false for deletions that no list shows at once."""
         del where[thing.id]
         self.nodes.pop(thing.node, None)
-        self._told_gone(table, thing.created, record, add or {"repository_id": thing.data["repository"].id})
+        if thing.shown is not None:
+            repository: Repository = thing.data["repository"]
+            row = Row(thing.shown, {"repository_id": repository.id, **add}, deleted=noticed)
+            (self._gone if noticed else repository.unnoticed).setdefault(table, []).append(row)
+
+    def whole_list_read(self, repository: Repository, table: str) -> None:
+        """Somebody reads the list from its beginning: what is missing in it is known to be gone."""
+        for row in repository.unnoticed.pop(table, []):
+            self._gone.setdefault(table, []).append(Row(row.record, row.add, deleted=True))
+
+    def releases_read(self, repository: Repository) -> None:
+        """Keep the files as a reader finds them today, if the list is not as it was read before."""
+        records = [release.record for release in repository.releases.values()]
+        fingerprint = hashlib.sha256(repr(records).encode()).hexdigest()
+        if fingerprint != repository.releases_shown:
+            repository.releases_shown = fingerprint
+            day = iso(self.now)[:10]
+            for release in repository.releases.values():
+                for asset in release.data["assets"]:
+                    facts = {"repository_id": repository.id, "release_id": release.id, "snapshot_date": day}
+                    repository.snapshots[asset.id, day] = Row(asset.record, facts)
 
     def _told_gone(self, table: str, created: int, record: Record, add: Record) -> None:
         if self._known_before is not None and created < self._known_before:
@@ -464,17 +499,22 @@ class World:
 
     def _delete_comment(self, repository: Repository, at: int) -> None:
         if comment := self._pick(repository.comments.values()):
-            self._forget("issue_comments", repository.comments, comment)
             issue = comment.data["issue"]
+            self._forget_comment(repository, comment)
             self._touch_issue(issue, at, comments=issue.data["comments"] - 1)
+
+    def _forget_comment(self, repository: Repository, comment: Thing) -> None:
+        number = comment.data["issue"].data["number"]
+        self._forget("issue_comments", repository.comments, comment, noticed=False, issue_number=number)
 
     def _delete_issue(self, repository: Repository, at: int) -> None:
         """Admins delete issues (never pull requests): its comments go with it, its events stay in the lake."""
         if issue := self._pick(i for i in repository.issues.values() if not i.data["pull"]):
             for comment in [c for c in repository.comments.values() if c.data["issue"] is issue]:
-                self._forget("issue_comments", repository.comments, comment)
+                self._forget_comment(repository, comment)
+            repository.lost_events += [e for e in repository.events if e.data["issue"] is issue and e.shown]
             repository.events = [event for event in repository.events if event.data["issue"] is not issue]
-            self._forget("issues", repository.issues, issue)
+            self._forget("issues", repository.issues, issue, noticed=False)
             repository.updated = at
 
     def _close_issue(self, repository: Repository, at: int) -> None:
@@ -523,8 +563,10 @@ class World:
 
     def _delete_review_comment(self, repository: Repository, at: int) -> None:
         if comment := self._pick(repository.review_comments.values()):
-            self._forget("pull_request_review_comments", repository.review_comments, comment)
-            self._touch_issue(comment.data["pull"].data["issue"], at)
+            issue = comment.data["pull"].data["issue"]
+            where, number = repository.review_comments, issue.data["number"]
+            self._forget("pull_request_review_comments", where, comment, noticed=False, pull_number=number)
+            self._touch_issue(issue, at)
 
     def _commit(self, repository: Repository, at: int, parents: list[str], message: str, author: Record | None = None) -> str:
         author = author or self.random.choice(self.people)
@@ -614,6 +656,7 @@ class World:
     def _star(self, repository: Repository, at: int) -> None:
         id_ = self._id()
         repository.stars[id_] = (at, account(f"fan-{id_}", id_))
+        repository.stars_newest_first = None
 
     def give_stars(self, repository: Repository, count: int) -> None:
         """Many stars at once, a second apart, before the present."""
@@ -624,6 +667,7 @@ class World:
         if repository.stars:
             id_ = self.random.choice(list(repository.stars))
             starred, user = repository.stars.pop(id_)
+            repository.stars_newest_first = None
             repository.updated = at
             self._told_gone("stargazers", starred, star(starred, user), {"repository_id": repository.id})
 
@@ -740,20 +784,26 @@ class World:
 
     def traffic(self, repository: Repository, kind: str) -> list[Record]:
         """The last 14 days; today counts only what has passed of it."""
-        days = []
+        days: list[Record] = []
         today = self.now - self.now % DAY
-        for day in range(today - 13 * DAY, today + DAY, DAY):
-            dice = random.Random(f"{self.seed}-{repository.id}-{kind}-{day}")
+        for start in range(today - 13 * DAY, today + DAY, DAY):
+            dice = random.Random(f"{self.seed}-{repository.id}-{kind}-{start}")
             whole = dice.randrange(20, 900)
-            count = whole if day < today else whole * (self.now - day) // DAY
+            count = whole if start < today else whole * (self.now - start) // DAY
             if count:
-                days.append({"timestamp": iso(day), "count": count, "uniques": max(1, count // 3)})
+                days.append({"timestamp": iso(start), "count": count, "uniques": max(1, count // 3)})
+        for day in days:
+            repository.days[kind, day["timestamp"]] = day
         return days
 
     # -- the truth -------------------------------------------------------------------------------------------------
 
     def ledger(self, table: str, owners: Iterable[str]) -> Iterator[Row]:
-        """What the table must hold of these owners. Rows that came and went within one `advance` were never to be seen."""
+        """What a lake must hold of these owners after it read the table, every row as it was shown.
+
+        Rows that nobody was shown before they went are left out. Facts that depend on when a row was read (the name of its
+        repository) are not told. Issues and comments go without a trace: they live here until the whole list is read.
+        """
         chosen = [self.owners[login] for login in owners]
         organizations = [owner for owner in chosen if owner.kind == "Organization"]
         readable = [r for r in self.repositories.values() if r.owner in chosen and "forbidden" not in r.traits]
@@ -775,6 +825,8 @@ class World:
                 for repository in readable:
                     for record, add in self._rows(repository, table):
                         yield Row(record, {"repository_id": repository.id, **add})
+        for repository in listed:
+            yield from repository.unnoticed.get(table, [])
         yield from self._gone.get(table, [])
 
     def _rows(self, repository: Repository, table: str) -> Iterator[tuple[Record, Record]]:
@@ -788,6 +840,7 @@ class World:
                 yield from ((thing.record, none) for thing in repository.runs.values())
             case "issue_events":
                 yield from ((thing.record, none) for thing in repository.events)
+                yield from ((thing.shown, none) for thing in repository.lost_events if thing.shown)
             case "issue_comments" if "no_issues" in repository.traits:
                 return
             case "issue_comments":
@@ -807,16 +860,14 @@ class World:
                 for sha in self.ancestors(repository, repository.head) if repository.head else ():
                     yield repository.commits[sha].record, none
             case "release_assets":
-                for release in repository.releases.values():
-                    yield from ((asset.record, {"release_id": release.id}) for asset in release.data["assets"])
+                yield from ((row.record, row.add) for row in repository.snapshots.values())
             case "stargazers":
                 yield from ((star(starred, user), none) for starred, user in repository.stars.values())
             case "contributors":
                 for record in self.contributors(repository):
                     yield record, {"contributor_key": str(record.get("id") or record["email"])}
             case "traffic_views" | "traffic_clones":
-                if "private" in repository.traits or repository.owner.login == "acme":
-                    yield from ((day, none) for day in self.traffic(repository, table.removeprefix("traffic_")))
+                yield from ((day, none) for (kind, _), day in repository.days.items() if kind == table.removeprefix("traffic_"))
             case _:
                 raise KeyError(table)
 

@@ -134,7 +134,7 @@ class GitHubRun(HttpRun):
         self.access = access
         self.patterns = tuple(pattern.lower() for pattern in settings.names("GITHUB_REPOSITORIES"))
         self.since = _first_day(settings["GITHUB_SINCE"])
-        self.today = dt.datetime.now(dt.UTC).date()
+        self.today = dt.date.min
         """The day at the source, as its answers tell it."""
         self.partial: set[str] = set()
         """Tables from which GitHub left out rows: what is missing there is not gone."""
@@ -144,7 +144,7 @@ class GitHubRun(HttpRun):
     def calls(self, table_id: str) -> dict[str, float]:
         total: dict[str, float] = defaultdict(float)
         for session in self.access.sessions():
-            for name, value in session.calls(table_id.partition(".")[2]).items():
+            for name, value in session.calls(table_id).items():
                 total[name] += value
         return dict(total)
 
@@ -153,7 +153,7 @@ class GitHubRun(HttpRun):
         self.access.close()
 
     def owners(self, ask: Ask) -> list[Owner]:
-        return self.access.owners(ask.table.name, ask.note)
+        return self.access.owners(ask.table.id, ask.note)
 
     def organizations(self, ask: Ask) -> list[Owner]:
         return [owner for owner in self.owners(ask) if owner.organization]
@@ -185,7 +185,7 @@ class GitHubRun(HttpRun):
 
         Raises Skipped for what the token may not see (403, 404, 451).
         """
-        answer = client.http.get(ask.table.name, path, list(params), cursor=cursor, accept=(404, 409, 410, 451))
+        answer = client.http.get(ask.table.id, path, list(params), cursor=cursor, accept=(404, 409, 410, 451))
         if answer.status == 404:
             raise answer.fault("not found, or the token has no right to know of it", Skipped)
         if answer.status == 451:
@@ -418,18 +418,34 @@ def _unread_history(
     run: GitHubRun, ask: Ask, repository: Repository, facts: dict[str, Any], known: str, tip: str
 ) -> Iterator[Item]:
     """Commits behind `tip` that are not behind `known`. Where `known` is gone (a forced push), all behind `tip`."""
-    client, path = repository.owner.client, _path(ask, repository)
-    compare = f"/repos/{repository.name}/compare/{known}...{tip}"
     try:
-        pages: Iterable[tuple[Answer, list[Record]]] = list(run.pages(ask, client, compare, ask.table.params, "commits"))
+        pages = iter(list(_compared(run, ask, repository, known, tip)))
     except Skipped:
         ask.note(f"{repository.name}: the commit {known} is gone, history was rewritten; reading all behind {tip}")
-        pages = run.pages(ask, client, path, [*ask.table.params, ("sha", tip)])
+        params = [*ask.table.params, ("sha", tip)]
+        pages = run.pages(ask, repository.owner.client, _path(ask, repository), params)
     oldest = text(run.since)
     for answer, found in pages:
         told = [r for r in found if msgspec.json.decode(r, type=_Commit).commit.committer.date >= oldest]
         if told:
             yield Page(told, answer.at, facts)
+
+
+def _compared(run: GitHubRun, ask: Ask, repository: Repository, base: str, head: str) -> Pages:
+    client = repository.owner.client
+    walk = Walk()
+    answer = run.get(ask, client, f"/repos/{repository.name}/compare/{base}...{head}", ask.table.params)
+    while True:
+        found = split(answer, "commits").records
+        if not found:
+            # The answer still holds the commits that were compared: it is long, and nothing is behind it.
+            return
+        next_ = answer.link("next")
+        walk.step(answer, found, next_)
+        yield answer, found
+        if next_ is None:
+            return
+        answer = run.get(ask, client, next_)
 
 
 def created_windows(run: GitHubRun, ask: Ask) -> Iterator[Item]:
@@ -479,7 +495,7 @@ def graphql_newest_first(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     }[ask.table.name]
 
     def listed(repository: Repository, totals: list[int]) -> Pages:
-        for answer, page in graphql.connection(repository.owner.client, ask.table.name, query, repository.node):
+        for answer, page in graphql.connection(repository.owner.client, ask.table.id, query, repository.node):
             totals.append(page.total)
             yield answer, list(page.rows)
 
@@ -545,21 +561,31 @@ def children_of_changed(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     read, size = {"pull_request_details": (_details, 50), "pull_request_reviews": (_reviews, 25)}[ask.table.name]
     batch = graphql.Batch(size)
     first, last = _window(ask) if ask.window else ("", "9")
-    repositories: dict[int, Repository] = {}
+    changed: dict[int, dict[str, int]] = defaultdict(dict)
     for commit, rows in paging.by_commit(_from_start(ask), "node_id", "number", "updated_at"):
-        changed: dict[int, dict[str, int]] = defaultdict(dict)
         for row in rows:
             node, number, updated = row.fields
             if not row.deleted and first <= updated < last:
                 changed[row.add["repository_id"]][node] = number
-        if changed and not repositories:
-            repositories = {repository.id: repository for repository in run.repositories(ask)}
-        for id_, numbers in changed.items():
-            if id_ not in repositories:
-                ask.note(f"the repository {id_} is no longer to be seen: {len(numbers)} of its pull requests are left out")
-                continue
-            yield from read(run, ask, repositories[id_], numbers, batch)
+        if ask.window:
+            # The log holds several versions of a row: what hangs on it is read once, at the end.
+            continue
+        yield from _children(run, ask, changed, read, batch)
+        changed.clear()
         yield Checkpoint({"parent_sequence": commit.sequence})
+    yield from _children(run, ask, changed, read, batch)
+
+
+def _children(
+    run: GitHubRun, ask: Ask, changed: dict[int, dict[str, int]], read: Callable[..., Iterator[Item]], batch: graphql.Batch
+) -> Iterator[Item]:
+    """`changed`: by repository, the nodes of its pull requests and their numbers."""
+    repositories = {repository.id: repository for repository in run.repositories(ask)} if changed else {}
+    for id_, numbers in changed.items():
+        if id_ in repositories:
+            yield from read(run, ask, repositories[id_], numbers, batch)
+        else:
+            ask.note(f"the repository {id_} is no longer to be seen: {len(numbers)} of its pull requests are left out")
 
 
 def _details(run: GitHubRun, ask: Ask, repository: Repository, numbers: dict[str, int], batch: graphql.Batch) -> Iterator[Item]:
@@ -580,7 +606,7 @@ def _reviews(run: GitHubRun, ask: Ask, repository: Repository, numbers: dict[str
             raise found.answer.fault("a pull request came without its reviews")
         yield Page(list(page.rows), found.answer.at, facts)
         if page.page.next:
-            client, table = repository.owner.client, ask.table.name
+            client, table = repository.owner.client, ask.table.id
             for answer, more in graphql.connection(client, table, graphql.MORE_REVIEWS, found.id, after=page.page.end):
                 yield Page(list(more.rows), answer.at, facts)
 
@@ -592,7 +618,7 @@ def _nodes(
     client = repository.owner.client
 
     def fetch(piece: Sequence[str]) -> list[graphql.Found]:
-        return list(graphql.nodes(client, ask.table.name, query, piece, batch))
+        return list(graphql.nodes(client, ask.table.id, query, piece, batch))
 
     refused: list[graphql.Found] = []
     for found in run.workers.each(batch.of(ids), fetch):
@@ -659,7 +685,8 @@ def _side_by_side(
         going = unfinished
     if refused:
         names = ", ".join(slice_.scope.name for slice_ in refused[:5]) + (" …" if len(refused) > 5 else "")
-        ask.note(f"{len(refused)} of {len(scopes)} {what} left out ({names}): {refused[0].error}")
+        why = str(refused[0].error).removeprefix(f"{ask.table.id}: ")
+        ask.note(f"{len(refused)} of {len(scopes)} {what} left out ({names}): {why}")
     if failed and failed[0].error:
         raise failed[0].error
     if refused and len(refused) == len(scopes) and refused[0].error:
@@ -710,7 +737,7 @@ def _ascending(run: GitHubRun, ask: Ask, repository: Repository, start: str) -> 
         found = split(answer, ask.table.records).records if answer.status == 200 else []
         times = _times(found, "updated_at")
         next_ = answer.link("next")
-        moved = bool(next_ and times and times[-1] > start)
+        moved = bool(next_ and times and times[-1] > times[0])
         walk.step(answer, found, f"since {times[-1]}" if moved else next_)
         marks = [hash(bytes(record)) for record in found]
         yield answer, [record for record, mark in zip(found, marks, strict=True) if mark not in read]

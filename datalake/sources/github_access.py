@@ -68,6 +68,7 @@ class Access:
         self._wanted = settings.names("GITHUB_ORGANIZATIONS")
         self._secrets = settings.secrets()
         self._waiting: Callable[[float, str], None] = lambda seconds, why: progress.waiting(source.name, seconds, why)
+        self._note = progress.note
         self._source = source.name
         self._sessions: list[Http] = []
         self._lock = threading.Lock()
@@ -92,7 +93,10 @@ class Access:
             session.close()
 
     def owners(self, table: str, note: Callable[[str], None]) -> list[Owner]:
-        """Whose repositories are read. Found once; raises the same error again where they could not be found."""
+        """Whose repositories are read, found once; the same error again where they could not be found.
+
+        `table` is the id of the table that asks first.
+        """
         with self._lock:
             if self._owners is None:
                 try:
@@ -178,6 +182,7 @@ class Access:
             secrets=self._secrets,
             headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION},
             classify=judge,
+            note=self._note,
         )
         self._sessions.append(session)
         # Enterprise Server: https://HOST/api/v3 and https://HOST/api/graphql.
