@@ -158,7 +158,7 @@ class RawLog:
         for part in commit.parts:
             rest = b""
             decompressor = zstandard.ZstdDecompressor().decompressobj()
-            for chunk in self.objects.stream(part.key):
+            for chunk in self.objects.stream(part.key, 256 * 1024):
                 *lines, rest = (rest + decompressor.decompress(chunk)).split(b"\n")
                 yield from lines
             if rest:

@@ -20,6 +20,10 @@ LONGEST_PAUSE = 3900.0
 """Seconds a run waits for a limit to open again (an hour's limit and a little); beyond it the quota counts as spent."""
 
 
+SLOW = 1.0
+"""Seconds after which nobody waits any longer for a slow call of others to land."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """At most `calls` in any stretch of `seconds`."""
@@ -83,14 +87,18 @@ class Budget:
                     # The place that woke this thread may serve another one.
                     self._room.notify()
                     self._wait(open_at - now)
-                elif self._waves.have_room(self._in_flight) and lane.has_room() and self._learned.has_room(self._in_flight):
+                elif (
+                    lane.has_room()
+                    and self._waves.have_room(self._in_flight, now)
+                    and self._learned.has_room(self._in_flight, now)
+                ):
                     break
                 else:
-                    self._room.wait()
+                    self._room.wait(SLOW)
             for limit in limits:
                 limit.count(now)
             self._learned.count(now)
-            self._waves.count()
+            self._waves.count(now)
             self._in_flight += 1
             lane.in_flight += 1
             return Ticket(operation, now, now - began, lane)
@@ -245,15 +253,19 @@ class _Waves:
         self._concurrency = concurrency
         self._size = self._left = min(2, concurrency)
         self._answered = 0
+        self._began = 0.0
         self.over = False
 
-    def have_room(self, in_flight: int) -> bool:
-        return in_flight < self._concurrency if self.over else self._left > 0 or in_flight == 0
+    def have_room(self, in_flight: int, now: float) -> bool:
+        if self.over or now - self._began > SLOW:
+            return in_flight < self._concurrency
+        return self._left > 0 or in_flight == 0
 
-    def count(self) -> None:
+    def count(self, now: float) -> None:
         """A call goes now."""
         if self._left == 0:
             self._size = self._left = min(2 * self._size, self._concurrency)
+            self._began = now
         self._left -= 1
 
     def answered(self) -> None:
@@ -291,12 +303,14 @@ class _Learned:
     def open_at(self) -> float:
         return self._limit.open_at() if self._limit else 0.0
 
-    def has_room(self, in_flight: int) -> bool:
+    def has_room(self, in_flight: int, now: float) -> bool:
         """After a refusal all must have landed before anybody goes; a round on a fresh guess begins with one call."""
         if in_flight == 0:
             return True
         if self._refusal is not None:
-            return False
+            return now - self._refusal.sent > self._refusal.wait + SLOW
+        if now - self._round_at > SLOW:
+            return True
         return self._limit is None or self._proven or (self._answered > 0 and self._sent < self._limit.calls)
 
     def count(self, now: float) -> None:

@@ -164,6 +164,7 @@ class Http:
         self._root = _root(self.base_url)
         self._watch = _Watch()
         self._pool = _pool(self.base_url, patience)
+        self._whole_address = self._pool.proxy is not None and self._pool.scheme == "http"
         self._pool.ConnectionCls = _watched(self._pool.ConnectionCls, self._watch)
         self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
 
@@ -317,6 +318,8 @@ class Http:
                 except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
                     if overdue():
                         raise _Broken(f"did not end within {self.patience.total:.0f} s", tries=2) from error
+                    if isinstance(error, ValueError) and not isinstance(error, urllib3.exceptions.HTTPError):
+                        raise _Broken(f"cannot be asked: {self.redaction(str(error))}", tries=1) from None
                     raise _Broken(self.redaction(_reason(error))) from error
             tally.bytes += len(body)
             answer = Answer(table_id, request.url, cursor, at, status, headers, body, self.redaction)
@@ -328,7 +331,7 @@ class Http:
     def _read(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
         response = self._pool.urlopen(
             request.method,
-            request.url[len(self._root) - 1 :],
+            request.url if self._whole_address else request.url[len(self._root) - 1 :],
             body=request.body,
             headers={**self._headers, **request.headers},
             retries=False,
@@ -487,7 +490,8 @@ def _pool(base_url: str, patience: Patience) -> urllib3.HTTPConnectionPool:
         "cert_reqs": "CERT_REQUIRED",
         "ca_certs": verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH,
     }
-    proxy = requests.utils.select_proxy(base_url, machine["proxies"])
+    at_home = _on_this_machine(urlsplit(base_url).hostname or "")
+    proxy = None if at_home else requests.utils.select_proxy(base_url, machine["proxies"])
     manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
     return manager.connection_from_url(base_url)
 
@@ -496,11 +500,12 @@ def _root(url: str) -> str:
     """Scheme, host and port of an address, up to the slash: what every address of the same server begins with."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}:{parts.port or _PORTS.get(parts.scheme, 0)}/"
+    port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}/"
 
 
 def _normal(url: str) -> str:
-    """The address with its port and without a fragment or user, so that `_root` of the same server is its beginning."""
+    """The address without default port, fragment and user, so that `_root` of the same server is its beginning."""
     parts = urlsplit(url)
     return f"{_root(url)}{parts.path.lstrip('/')}{'?' + parts.query if parts.query else ''}"
 

@@ -36,20 +36,21 @@ class LogProgress:
         self._told: dict[str, float] = {}
 
     def reading(self, table_id: str, *, rows: int, pages: int, calls: int) -> None:
-        if self._due(table_id):
+        if self._due(table_id, at_first=False):
             self._log.info("%s: %s rows, %s pages, %s calls so far", table_id, f"{rows:,}", f"{pages:,}", f"{calls:,}")
 
     def waiting(self, source: str, seconds: float, why: str) -> None:
-        if seconds >= 1 and self._due(f"{source} waits"):
+        if seconds >= 1 and self._due(f"{source} waits", at_first=True):
             self._log.info("%s: waiting %.0f s: %s", source, seconds, why)
 
     def note(self, table_id: str, text: str) -> None:
         self._log.warning("%s: %s", table_id, text)
 
-    def _due(self, key: str) -> bool:
+    def _due(self, key: str, *, at_first: bool) -> bool:
         now = time.monotonic()
         with self._lock:
-            if now - self._told.setdefault(key, now if key.count(".") else 0.0) < self._every:
+            told = self._told.setdefault(key, now - self._every if at_first else now)
+            if now - told < self._every:
                 return False
             self._told[key] = now
             return True

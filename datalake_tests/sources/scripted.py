@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,7 +64,8 @@ class Server:
 
 
 @contextmanager
-def serving(script: Callable[[Asked], Reply]) -> Iterator[Server]:
+def serving(script: Callable[[Asked], Reply], certificate: Path | None = None) -> Iterator[Server]:
+    """The server, listening; with a certificate (and its key, in one file) over TLS."""
     server = Server(script)
 
     class Handler(BaseHTTPRequestHandler):
@@ -110,6 +112,11 @@ def serving(script: Callable[[Asked], Reply]) -> Iterator[Server]:
 
     with Quiet(("127.0.0.1", 0), Handler) as listener:
         server.url = f"http://127.0.0.1:{listener.server_port}"
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            listener.socket = context.wrap_socket(listener.socket, server_side=True, do_handshake_on_connect=False)
+            server.url = server.url.replace("http", "https")
         thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
+import ipaddress
+import itertools
 import json
 import logging
 import time
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
-from datalake.sources.auth import Auth
+from datalake.sources.auth import Auth, Bearer
 from datalake.sources.base import Permanent, Skipped, Transient
 from datalake.sources.budget import retry_after
 from datalake.sources.http import Answer, Http, Verdict
@@ -47,8 +56,8 @@ def test_paths_parameters_and_base_paths() -> None:
 
 
 def test_an_address_may_name_its_default_port_and_case() -> None:
-    http = Http("sample", "https://API.example.com/")
-    assert http.base_url == "https://api.example.com:443"
+    http = Http("sample", "https://API.example.com:443/")
+    assert http.base_url == "https://api.example.com"
     http.close()
 
 
@@ -82,9 +91,12 @@ def test_a_gzip_bomb_is_not_unpacked() -> None:
     packed = gzip.compress(b" " * 50_000_000)
     patience = type(QUICK)(tries=2, first_wait=0.01, max_body=1_000_000)
     bomb = Reply(packed, headers={"Content-Encoding": "gzip"})
-    with serving(lambda _asked: bomb) as server, reading(server.url, patience=patience) as run:
-        with pytest.raises(Permanent, match="did not end after 1,000,000"):
-            run.http.get("sample.x", "/")
+    with (
+        serving(lambda _asked: bomb) as server,
+        reading(server.url, patience=patience) as run,
+        pytest.raises(Permanent, match="did not end after 1,000,000"),
+    ):
+        run.http.get("sample.x", "/")
 
 
 def test_a_chunked_body_that_breaks_off_is_asked_for_again() -> None:
@@ -229,3 +241,66 @@ def test_slow_headers_are_ended_too() -> None:
         with pytest.raises(Transient, match="did not end within"):
             run.http.get("sample.x", "/")
         assert time.monotonic() - began < 2
+
+
+def test_a_key_that_no_header_can_carry_is_told_at_once() -> None:
+    with serving(lambda _asked: Reply(b"[]")) as server:
+        with (
+            reading(server.url, auth=Bearer(f"{KEY}\nX-Evil: 1")) as run,
+            pytest.raises(Permanent, match="cannot be asked") as error,
+        ):
+            run.http.get("sample.x", "/")
+        assert server.asked == []
+    assert KEY not in str(error.value)
+
+
+def test_the_machines_proxy_is_used_but_not_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(lambda _asked: Reply(b"[]")) as proxy, serving(lambda _asked: Reply(b"[]")) as server:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        with reading("http://api.example.test") as run:
+            run.http.get("sample.x", "/v1/x?limit=1")
+        with reading(server.url) as run:
+            run.http.get("sample.x", "/v1/x")
+        assert [asked.headers["host"] for asked in proxy.asked] == ["api.example.test"]
+        assert len(server.asked) == 1
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Key and self-signed certificate of 127.0.0.1, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return file
+
+
+def test_certificates_are_checked(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(lambda _asked: Reply(b"[]"), certificate) as server:
+        with reading(server.url) as run, pytest.raises(Transient, match="CERTIFICATE_VERIFY_FAILED"):
+            run.http.get("sample.x", "/")
+        assert server.asked == []
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        with reading(server.url) as run:
+            assert run.http.get("sample.x", "/").body == b"[]"
+
+
+def test_an_answer_that_trickles_over_tls_is_ended(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    slow = Reply(b"[", length=1000, pieces=itertools.repeat(b" "), pause=0.05)
+    patience = type(QUICK)(tries=1, total=0.4)
+    with (
+        serving(lambda _asked: slow, certificate) as server,
+        reading(server.url, patience=patience) as run,
+        pytest.raises(Transient, match="did not end within"),
+    ):
+        run.http.get("sample.x", "/")
