@@ -94,7 +94,7 @@ def replace(connection: DuckDBPyConnection, table: Table, sequences: Sequence[in
         key = f"CASE WHEN {known} THEN to_json(struct_pack({', '.join(map(quote, table.key))})) END" if table.key else "NULL"
         connection.execute(
             f"""INSERT INTO {_RELATION} ({", ".join(map(quote, columns(TABLE)))})
-            SELECT ?, ?, sequence, parts.key, "$n" - first + 1, CAST({key} AS VARCHAR), "$column", "$reason", "$raw", now()
+            SELECT ?, ?, sequence, parts.key, "$n" - first + 1, CAST({key} AS VARCHAR), "$column", "$reason", "$raw", make_timestamp(epoch_us(now()))
             FROM lines JOIN parts USING ("$part") JOIN (SELECT "$part", min("$n") AS first FROM lines GROUP BY ALL) USING ("$part")
             WHERE "$reason" IS NOT NULL""",
             [table.source, table.name],

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from datalake.lake.raw import Commit, Part, RawLog
 from datalake.lake.sql import literal, quote
 from datalake.model import Column, Source, Table, Type
-from datalake.treat.values import Values, doubled, lost_digits, member, texts
+from datalake.treat.values import Values, doubled, lost_digits, member, moment, texts
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -79,16 +79,30 @@ class Scan:
         _run(connection, f"CREATE OR REPLACE TEMP TABLE {self.name} AS {self._quick(usual)}")
         connection.execute(f'CREATE OR REPLACE TEMP TABLE closer AS SELECT "$n" FROM {self.name} WHERE "$closer"')
         if one(connection, "SELECT count(*) FROM closer"):
-            _run(connection, f"INSERT INTO {self.name} BY NAME {self._exact(usual, only='closer')}")
+            _run(connection, f"INSERT INTO {self.name} BY NAME {self._exact(usual, self._parts_closer(connection))}")
             connection.execute(f'DELETE FROM {self.name} WHERE "$closer"')
+
+    def _parts_closer(self, connection: DuckDBPyConnection) -> dict[int, int]:
+        """The parts with lines to look at closer, each with what must be added to a line's number among these parts alone."""
+        counts = connection.execute(
+            f"""SELECT "$part", count(*), bool_or("$closer") FROM {self.name} GROUP BY ALL ORDER BY ALL"""
+        ).fetchall()
+        shifts, passed_over = {}, 0
+        for part, lines, closer in counts:
+            if closer:
+                shifts[part] = passed_over
+            else:
+                passed_over += lines
+        return shifts
 
     def _probe(self, connection: DuckDBPyConnection) -> tuple[tuple[str, ...], bool]:
         """The members that most records of a big batch have, in their order, and whether the exact reader should take all."""
         if sum(part.bytes for _commit, part in self.parts) < PROBE_BYTES:
             return (), False
-        _run(connection, f"CREATE OR REPLACE TEMP TABLE probe AS SELECT * FROM ({self._quick(())}) LIMIT {PROBE_LINES}")
+        first = f"(SELECT *, 0 AS file_index FROM {self._read_json([0])} LIMIT {PROBE_LINES})"
+        _run(connection, f"CREATE OR REPLACE TEMP TABLE probe AS {self._quick((), first)}")
         share = one(connection, 'SELECT avg(CAST("$closer" AS INTEGER)) FROM probe WHERE "$op" IS NULL')
-        keys = f"SELECT map_keys(record) AS keys FROM {self._read_json()} WHERE record IS NOT NULL LIMIT {PROBE_LINES}"
+        keys = f"SELECT map_keys(record) AS keys FROM {first} WHERE record IS NOT NULL"
         _run(connection, f"CREATE OR REPLACE TEMP TABLE shapes AS SELECT keys, count(*) AS times FROM ({keys}) GROUP BY keys")
         found = connection.execute("SELECT keys FROM shapes ORDER BY times DESC, keys LIMIT 1").fetchone()
         usual = tuple(found[0]) if found else ()
@@ -96,42 +110,49 @@ class Scan:
 
     # The readers: lines split into `$rk`, `$rv` (keys and JSON texts of the record) and `$ak`, `$av` (of the request's facts).
 
-    def _quick(self, usual: tuple[str, ...]) -> str:
+    def _quick(self, usual: tuple[str, ...], lines: str | None = None) -> str:
         split = f"""
             SELECT file_index AS "$part", row_number() OVER () AS "$n", CAST(NULL AS VARCHAR) AS "$line",
                 _lake."at" AS "$at", _lake.op AS "$op", CAST(_lake.scope AS VARCHAR) AS "$scope",
                 map_keys(record) AS "$rk", {texts("record")} AS "$rv", {_same("map_keys(record)", usual)} AS "$usual",
                 map_keys(_lake."add") AS "$ak", {texts('_lake."add"')} AS "$av"
-            FROM {self._read_json()}"""
+            FROM {lines or self._read_json(range(len(self.parts)))}"""
         return self._judged(self._typed(split, usual, Values(exact=False)), Values(exact=False))
 
-    def _read_json(self) -> str:
+    def _read_json(self, parts: Iterable[int]) -> str:
         lake = "STRUCT(" + ", ".join(f"{quote(name)} {type_}" for name, type_ in _LAKE.items()) + ")"
         return (
-            f"read_json({self._files()}, format = 'newline_delimited', compression = 'zstd', ignore_errors = true, "
+            f"read_json({self._files(parts)}, format = 'newline_delimited', compression = 'zstd', ignore_errors = true, "
             f"maximum_object_size = $longest, columns = {{_lake: {literal(lake)}, record: {literal(_RECORD)}}})"
         )
 
-    def _exact(self, usual: tuple[str, ...], only: str | None = None) -> str:
-        """`only` names a table of `$n`: the lines to read."""
+    def _exact(self, usual: tuple[str, ...], shifts: dict[int, int] | None = None) -> str:
+        """All lines; with `shifts`, of these parts those that the table `closer` names."""
         values = Values(exact=True)
         spec = literal(json.dumps({"_lake": _LAKE, "record": _RECORD}))
+        parts = range(len(self.parts)) if shifts is None else shifts
+        number = "row_number() OVER ()" + (
+            "" if shifts is None else f" + {list(shifts.values())}[CAST(file_index AS BIGINT) + 1]"
+        )
         lines = f"""
-            SELECT file_index AS "$part", row_number() OVER () AS "$n", CAST(json AS VARCHAR) AS "$line"
-            FROM read_ndjson_objects({self._files()}, compression = 'zstd', ignore_errors = true, maximum_object_size = $longest)"""
+            SELECT {list(parts)}[CAST(file_index AS BIGINT) + 1] AS "$part", {number} AS "$n", CAST(json AS VARCHAR) AS "$line"
+            FROM read_ndjson_objects({self._files(parts)}, compression = 'zstd', ignore_errors = true,
+                maximum_object_size = $longest)"""
         # The second window keeps DuckDB from parsing a line again for each member that is taken from it.
         parsed = f"""
             SELECT *, TRY(json_transform({values.hide('"$line"')}, {spec})) AS x, row_number() OVER () AS "$barrier"
-            FROM ({lines}) {f'SEMI JOIN {only} USING ("$n")' if only else ""}"""
+            FROM ({lines}) {"" if shifts is None else 'SEMI JOIN closer USING ("$n")'}"""
         split = f"""
-            SELECT "$part", "$n", "$line", {values.shown('x._lake."at"')} AS "$at", x._lake.op AS "$op", {values.shown("CAST(x._lake.scope AS VARCHAR)")} AS "$scope",
+            SELECT "$part", "$n", "$line",
+                {values.shown('x._lake."at"')} AS "$at", x._lake.op AS "$op",
+                {values.shown("CAST(x._lake.scope AS VARCHAR)")} AS "$scope",
                 {values.keys("x.record")} AS "$rk", {texts("x.record")} AS "$rv", {_same("map_keys(x.record)", usual)} AS "$usual",
                 {values.keys('x._lake."add"')} AS "$ak", {texts('x._lake."add"')} AS "$av"
             FROM ({parsed})"""
         return self._judged(self._typed(split, usual, values), values)
 
-    def _files(self) -> str:
-        return "[" + ", ".join(literal(self.log.objects.uri(part.key)) for _commit, part in self.parts) + "]"
+    def _files(self, parts: Iterable[int]) -> str:
+        return "[" + ", ".join(literal(self.log.objects.uri(self.parts[part][1].key)) for part in parts) + "]"
 
     # From members to columns. Each step is a projection of its own, so that nothing is worked out twice.
 
@@ -144,7 +165,7 @@ class Scan:
         return f"""
             SELECT *, {typed}, {self._unmapped(usual, values)} AS "_unmapped", {self._fingerprint(usual, values)} AS "$hash"
             FROM (
-                SELECT *, {picked}, TRY_CAST("$at" AS TIMESTAMPTZ) AS "$time"
+                SELECT *, {picked}, {moment('"$at"')} AS "$time"
                 FROM ({split})
             )"""
 

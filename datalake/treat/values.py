@@ -204,6 +204,11 @@ def _text(j: str) -> str:
     return f"CASE WHEN starts_with({j}, '\"') THEN json_extract_string({j}, '$') ELSE {j} END"
 
 
+def moment(text: str) -> str:
+    """A point in time as its UTC reading. (A cast to TIMESTAMP would drop the offset without a word.)"""
+    return f"make_timestamp(epoch_us(TRY_CAST({text} AS TIMESTAMPTZ)))"
+
+
 def _timestamp(j: str, unit: str) -> str:
     """ISO 8601 with its offset, or a whole number since 1970. Text without an offset is no point in time."""
     text = _text(j)
@@ -212,8 +217,8 @@ def _timestamp(j: str, unit: str) -> str:
     number = f"TRY_CAST({text} AS BIGINT)"
     return (
         f"CASE WHEN regexp_full_match({text}, '{_INTEGER}') AND {number} BETWEEN {first} AND {last + size - 1} "
-        f"THEN make_timestamptz({number} * {1_000_000 // size}) "
-        f"WHEN regexp_full_match({text}, '{_MOMENT}') AND {text}[:4] <> '0000' THEN TRY_CAST(upper({text}) AS TIMESTAMPTZ) END"
+        f"THEN make_timestamp({number} * {1_000_000 // size}) "
+        f"WHEN regexp_full_match({text}, '{_MOMENT}') AND {text}[:4] <> '0000' THEN {moment(f'upper({text})')} END"
     )
 
 
