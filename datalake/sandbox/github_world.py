@@ -898,10 +898,10 @@ def organization(world: World, owner: Owner) -> Record:
         "avatar_url": f"https://avatars.githubusercontent.com/u/{owner.id}?v=4",
         "description": owner.description,
         "name": owner.login.title(),
-        "company": None,
+        "company": "Acme",
         "blog": "https://acme.example",
         "location": "Porto Alegre",
-        "email": None,
+        "email": "hello@acme.example",
         "is_verified": True,
         "has_organization_projects": True,
         "has_repository_projects": True,
@@ -1134,7 +1134,8 @@ def _issue(issue: Thing) -> Record:
     if pull := data["pull"]:
         html = record["html_url"]
         links = {"url": url.replace("/issues/", "/pulls/"), "html_url": html, "diff_url": f"{html}.diff"}
-        record["pull_request"] = {**links, "patch_url": f"{html}.patch", "merged_at": optional_iso(pull.data["merged"])}
+        merged = pull.data["merged"]
+        record["pull_request"] = {**links, "patch_url": f"{html}.patch"} | ({"merged_at": iso(merged)} if merged else {})
         record["draft"] = pull.data["draft"]
     return record
 
