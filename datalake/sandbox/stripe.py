@@ -171,6 +171,8 @@ class Stripe:
         }
         if table in derived:
             return derived[table]()
+        if table == "events":
+            return (row for row in self._ledger("event") if row.record["created"] >= self.business.started - EVENTS_KEPT)
         return self._ledger({**PATHS, "invoice_items": "invoiceitem"}[table])
 
     def _ledger(self, kind: str) -> Iterator[Row]:
@@ -185,9 +187,12 @@ class Stripe:
                 yield Row(fee, {"balance_transaction_id": movement["id"], "fee_index": index})
 
     def _discounts(self) -> Iterator[Row]:
+        """What ended before the start is known from the invoices alone, and they go on showing it as it was."""
+        on_invoices = {id_ for invoice in self.business.objects["invoice"].values() for id_ in invoice["discounts"]}
         for discount in self.business.discounts.values():
-            shown = self._discount(discount)
-            yield Row(shown, deleted=bool(shown.pop("deleted", False)))
+            ended = discount.get("_ended")
+            told = ended is not None and (ended >= self.business.started or discount["id"] not in on_invoices)
+            yield Row(self.show(discount, ()), deleted=told)
 
     def _invoice_lines(self) -> Iterator[Row]:
         for row in self._ledger("invoice"):
@@ -421,18 +426,13 @@ class Stripe:
         if kind == "dispute":
             shown["balance_transactions"] = [self._movement(row) for row in made["balance_transactions"]]
         if "discounts" in expands:
-            shown["discounts"] = [self._discount(self.business.discounts[id_]) for id_ in made["discounts"]]
+            shown["discounts"] = [self.show(self.business.discounts[id_], ()) for id_ in made["discounts"]]
         if "livemode" in shown:
             shown["livemode"] = live
         return shown
 
     def _movement(self, row: Object) -> Object:
         return {**row, "status": "available" if row["available_on"] <= self.now else "pending"}
-
-    @staticmethod
-    def _discount(discount: Object) -> Object:
-        shown = {name: value for name, value in discount.items() if not name.startswith("_")}
-        return {**shown, "deleted": True} if discount.get("_ended") else shown
 
     def _children(self, kind: str, id_: str) -> list[Object]:
         owner = self.business.objects[kind].get(id_) or self.business.gone[kind][id_]

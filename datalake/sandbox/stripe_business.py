@@ -566,7 +566,7 @@ class Business:
             return
         customer = self.objects["customer"][invoice["customer"]]
         number = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
-        customer["next_invoice_sequence"] += 1
+        self._change(customer, "customer.updated", next_invoice_sequence=customer["next_invoice_sequence"] + 1)
         self._change(
             invoice,
             "invoice.finalized",
@@ -687,7 +687,7 @@ class Business:
         return [customer["discount"]["id"]] if customer["discount"] else []
 
     def _new_discount(self, **of: Any) -> Object | None:
-        coupon = self._some("coupon")
+        coupon = self._some("coupon", lambda c: not c.get("_brief"))
         if coupon is None:
             return None
         made = shape.discount(
@@ -699,7 +699,7 @@ class Business:
         return made
 
     def _end_discount(self, id_: str) -> None:
-        self.discounts[id_]["_ended"] = True
+        self.discounts[id_]["_ended"] = self.now
         self._event("customer.discount.deleted", self.discounts[id_])
 
     def _subscription_of(self, customer: Object) -> Object | None:
@@ -740,13 +740,13 @@ class Business:
         thing = self._new_product(f"Experimento {self._next('experiment')}")
         price = self._new_price(thing, "brl", 100, None)
         coupon = self._new_coupon()
+        coupon["_brief"] = True
         self._at(self.now + DAY + HOUR, lambda: self._go(thing, price, coupon))
 
     def _go(self, thing: Object, price: Object, coupon: Object) -> None:
         self._delete("price", price["id"], "price.deleted")
         self._delete("product", thing["id"], "product.deleted")
-        if not any(d["_coupon"] is coupon for d in self.discounts.values()):
-            self._delete("coupon", coupon["id"], "coupon.deleted")
+        self._delete("coupon", coupon["id"], "coupon.deleted")
 
     def _edit_pending_item(self) -> None:
         """Stripe sends no event for this."""
@@ -978,10 +978,14 @@ class Business:
             self._change(subscription, "customer.subscription.updated", discounts=[made["id"]])
 
     def _end_a_discount(self) -> None:
-        if customer := self._some("customer", lambda c: c["discount"] is not None):
+        """One on a customer and one on a subscription that have run for a day."""
+        running = {id_ for id_, d in self.discounts.items() if "_ended" not in d and d["start"] < self.now - DAY}
+        if customer := self._some("customer", lambda c: c["discount"] is not None and c["discount"]["id"] in running):
             self._end_discount(customer["discount"]["id"])
             self._change(customer, "customer.updated", discount=None)
-        if subscription := self._some("subscription", lambda s: s["status"] == "active" and s["discounts"]):
+        if subscription := self._some(
+            "subscription", lambda s: s["status"] == "active" and not running.isdisjoint(s["discounts"])
+        ):
             self._end_discount(subscription["discounts"][0])
             self._change(subscription, "customer.subscription.updated", discounts=[])
 

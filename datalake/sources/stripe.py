@@ -110,7 +110,7 @@ class StripeRun(HttpRun):
         """The account's answer, asked once: its `Date` is the clock of the run. A key may lack the permission (403)."""
         with self._account_lock:
             if self._account is None:
-                self._account = self.http.get("account", "/v1/account", operation="GET /v1/account", accept=(403,))
+                self._account = self.http.get("stripe.account", "/v1/account", operation="GET /v1/account", accept=(403,))
             return self._account
 
     @property
@@ -170,7 +170,7 @@ def open_run(settings: Settings, source: Source, progress: Progress) -> StripeRu
         secrets=settings.secrets(),
         headers=headers,
         classify=_classify,
-        note=lambda table, text: progress.note(f"stripe.{table}", text),
+        note=progress.note,
     )
     return StripeRun(source, http, _since(settings))
 
@@ -291,7 +291,7 @@ def discounts(run: StripeRun, ask: Ask) -> Iterator[Item]:
         one = dataclasses.replace(ask, parent=log, cursor={"parent_sequence": sequences.get(name, 0)})
         for commit, rows in by_commit(one, "id"):
             for row in rows:
-                yield from () if row.deleted else _discounts_in(row)
+                yield from () if row.deleted else _discounts_in(row, from_invoice=name == "invoices")
             sequences[name] = commit.sequence
             yield Checkpoint({"sequences": dict(sequences), **feed})
     horizon, through, seen = run.horizon, feed.get("through"), set(feed.get("seen", ()))
@@ -676,12 +676,20 @@ def _items_of_invoices(run: StripeRun, table: Table, invoices: Sequence[ParentRo
         yield from pages
 
 
-def _discounts_in(row: ParentRow) -> Iterator[Item]:
+def _discounts_in(row: ParentRow, *, from_invoice: bool) -> Iterator[Item]:
     found = msgspec.json.decode(row.record, type=_WithDiscounts)
     for record in [found.discount, *(found.discounts or ())]:
-        # A discount that came as a bare id (a string) brings nothing but its name.
-        if bytes(memoryview(record)[:1]) == b"{":
-            yield Deleted(bytes(record), row.at) if pick(record, "deleted")[0] else Page([record], row.at)
+        if bytes(memoryview(record)[:1]) != b"{":
+            continue  # none, or a bare id, which brings nothing but its name
+        deleted, start = pick(record, "deleted", "start")
+        if deleted:
+            yield Deleted(bytes(record), row.at)
+        elif from_invoice:
+            # An invoice goes on showing discounts that ended. Its copy counts as of the discount's start, so that
+            # whatever the customer, the subscription or the feed told later wins.
+            yield Page([record], f"{dt.datetime.fromtimestamp(start, dt.UTC):%Y-%m-%dT%H:%M:%S.%fZ}")
+        else:
+            yield Page([record], row.at)
 
 
 class _WithDiscounts(msgspec.Struct):
@@ -769,7 +777,7 @@ def _get(
 
     Raises Skipped where the key lacks a permission or the product is off, in Stripe's words: they name the permission.
     """
-    answer = run.http.get(table.name, path, params, cursor=cursor, operation=operation, accept=(400, 403, 404))
+    answer = run.http.get(table.id, path, params, cursor=cursor, operation=operation, accept=(400, 403, 404))
     if answer.status < 400:
         return answer
     try:

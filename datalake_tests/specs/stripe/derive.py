@@ -4,7 +4,8 @@
 
 The input holds the interfaces of npm's `stripe` 23.1.0 (made by Stripe from its OpenAPI description, API 2026-10-28.endive)
 as {"interfaces": {"<file>#<name>": {"fields": {name: {"type", "optional"}}, "ext": [...]} | {"alias": type}}}.
-Descriptions are left out. Where a field is an id or, when expanded, the object, only the id is kept, unless the lake expands it.
+Descriptions are left out. Where a field is an id or, when expanded, the object, only the id is kept, unless the lake
+expands it.
 """
 
 from __future__ import annotations
