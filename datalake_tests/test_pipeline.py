@@ -53,7 +53,7 @@ def test_every_table_equals_the_ledger(road: tuple[Server, Lake, Source]) -> Non
     for table in core(source):
         told = oracle.expected(source, table, server.ledger(table.name))
         if lines := oracle.difference(told, oracle.published(lake, table)):
-            wrong[table.id] = lines[:3]
+            wrong[table.id] = [line[:300] for line in lines[:3]]
         assert told, f"the stand-in has no {table.id}: the comparison would prove nothing"
     assert wrong == {}
 
