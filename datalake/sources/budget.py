@@ -138,6 +138,8 @@ class Budget:
         if told is None and self._open_at > now:
             return self._open_at - now  # the vendor's own rule has set the pause
         pause = self._learned.refused(ticket.sent, told)
+        if not self._learned.known:
+            self._waves.begin()
         self._open_at = max(self._open_at, now + pause)
         return pause
 
@@ -251,20 +253,25 @@ class _Waves:
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
-        self._size = self._left = min(2, concurrency)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin anew, as after a refusal."""
+        self._size = self._left = min(2, self._concurrency)
+        self._began = math.inf
         self._answered = 0
-        self._began = 0.0
         self.over = False
 
     def have_room(self, in_flight: int, now: float) -> bool:
         if self.over or now - self._began > SLOW:
             return in_flight < self._concurrency
-        return self._left > 0 or in_flight == 0
+        return in_flight == 0 or (self._left > 0 and in_flight < self._concurrency)
 
     def count(self, now: float) -> None:
         """A call goes now."""
         if self._left == 0:
             self._size = self._left = min(2 * self._size, self._concurrency)
+        if self._left == self._size:
             self._began = now
         self._left -= 1
 
@@ -278,8 +285,9 @@ class _Learned:
 
     Calls are seen in rounds: those since the limit last opened. A round that ends in a refusal tells how many calls fit,
     and the wait that the refusal names tells when the window ends. Whole seconds are rounded up by servers, so the window
-    is longer than (refused at + wait - 1 - first call of the round), and taken to be whole seconds. Until such a guess has
-    held for a round, one call goes ahead of the others.
+    is longer than (refused at + wait - 1 - first call of the round), and taken to be whole seconds. One refusal may be a
+    stray one (a lock, a burst elsewhere), so a guess counts when a second round comes out alike; and until it has held for
+    a round, one call goes ahead of the others.
     """
 
     STEADY_ROUNDS = 60
@@ -288,7 +296,8 @@ class _Learned:
 
     def __init__(self) -> None:
         self._limit: _Sliding | None = None
-        self._round_at = self._round_before = 0.0
+        self._fitted = 0
+        self._round_at = self._round_before = self._sent_at = 0.0
         self._sent = self._answered = 0
         self._refusal: _Refusal | None = None
         self._refusals = 0
@@ -300,18 +309,24 @@ class _Learned:
         self._step = 1
         self._tried = 0
 
+    @property
+    def known(self) -> bool:
+        return self._limit is not None
+
     def open_at(self) -> float:
         return self._limit.open_at() if self._limit else 0.0
 
     def has_room(self, in_flight: int, now: float) -> bool:
-        """After a refusal all must have landed before anybody goes; a round on a fresh guess begins with one call."""
+        """After a refusal all must have landed before anybody goes; where a guess is put to the test, one call goes alone."""
         if in_flight == 0:
             return True
         if self._refusal is not None:
             return now - self._refusal.sent > self._refusal.wait + SLOW
-        if now - self._round_at > SLOW:
+        if self._proven or now - self._sent_at > SLOW:
             return True
-        return self._limit is None or self._proven or (self._answered > 0 and self._sent < self._limit.calls)
+        if self._limit is None:
+            return not 0 < self._fitted <= self._sent or self._answered > self._fitted
+        return self._answered > 0 and self._sent < self._limit.calls
 
     def count(self, now: float) -> None:
         """A call goes now."""
@@ -326,6 +341,7 @@ class _Learned:
         elif self._sent == 0:
             self._round_at = now
         self._sent += 1
+        self._sent_at = now
         if self._limit is not None:
             self._limit.count(now)
 
@@ -355,7 +371,10 @@ class _Learned:
         self._refusal = None
         self._rounds = self._calls = 0
         limit = self._limit
-        if limit is not None and self._tried:
+        alike = self._answered > 0 and 0.4 * self._fitted <= self._answered <= 1.25 * self._fitted
+        if limit is None and not alike:
+            self._fitted = self._answered
+        elif limit is not None and self._tried:
             self._limit = _Sliding(Limit(limit.calls - self._tried, limit.seconds))
             self._tried, self._step = 0, 1
             self._patience *= 2
