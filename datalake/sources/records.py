@@ -85,6 +85,37 @@ def pick(record: Record, *fields: str) -> tuple[Any, ...]:
     return tuple(found.get(field) for field in fields)
 
 
+def inner(record: Record, field: str) -> Record | None:
+    """The value of a top-level field as received; None where it is missing or null.
+
+    >>> bytes(inner(b'{"id": 1, "data": [1.10, 2]}', "data"))
+    b'[1.10, 2]'
+    """
+    try:
+        value: Record = msgspec.json.decode(record, type=_type_of(field, "object", ())).inner
+    except msgspec.ValidationError:
+        return None
+    except (msgspec.DecodeError, RecursionError):
+        scan = Scan(bytes(record))
+        found = [scan.data[value:end] for key, _, value, end in scan.members(scan.whole()[0]) if key == field]
+        value = found[-1] if found else b"null"
+    return None if bytes(memoryview(value)[:4]) == b"null" else value
+
+
+def elements(array: Record) -> list[Record]:
+    """The elements of an array as received.
+
+    >>> [bytes(element) for element in elements(b'[{"a": 1.10}, 2]')]
+    [b'{"a": 1.10}', b'2']
+    """
+    try:
+        found: list[Record] = msgspec.json.decode(array, type=list[Raw])
+        return found
+    except (msgspec.DecodeError, RecursionError):
+        scan = Scan(bytes(array))
+        return [scan.data[begin:end] for begin, end in scan.elements(scan.whole()[0])]
+
+
 class Drop:
     """Cuts secrets out of records by dotted paths (`*` stands for every element or member), keeping all other bytes."""
 

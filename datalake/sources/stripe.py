@@ -19,12 +19,10 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Raw
 
 from datalake.lake.raw import RawLog
 from datalake.lake.raw import now as utc_now
@@ -38,7 +36,7 @@ from datalake.sources.http import Answer, Http, Verdict
 from datalake.sources.paging import ParentRow, Walk, by_commit
 from datalake.sources.paging import full_list as told_if_changed
 from datalake.sources.progress import Progress
-from datalake.sources.records import Record, digest, pick, single, split
+from datalake.sources.records import Record, digest, elements, inner, pick, single, split
 
 VERSION = "2026-10-28.endive"
 """The API version that the contracts describe."""
@@ -236,8 +234,9 @@ def created_window(run: StripeRun, ask: Ask) -> Iterator[Item]:
     for item in _load(run, ask, _start(run, ask) if through is None else through, until, state):
         if isinstance(item, Page):
             for created, record in _dated(ask.table, item.records):
-                if created // bucket >= oldest:
-                    _count(digests, created // bucket, record)
+                if created // bucket < oldest:
+                    break  # a page goes from newer to older
+                _count(digests, created // bucket, record)
             yield item
         else:
             yield Checkpoint({"through": through, "digests": known, "load": state} if through else {"load": state})
@@ -531,10 +530,11 @@ def _when(table: Table) -> str:
 
 
 def _event(record: Record) -> Event:
-    id_, type_, created, data = pick(record, "id", "type", "created", "data")
-    about = data["object"]
-    last = msgspec.json.encode(about) if type_.endswith(".deleted") else None
-    return Event(id_, type_, created, about["object"], about.get("id") or "", last)
+    id_, type_, created = pick(record, "id", "type", "created")
+    data = inner(record, "data") or b"{}"
+    about = inner(data, "object") or b"{}"
+    object_, object_id = pick(about, "object", "id")
+    return Event(id_, type_, created, object_ or "", object_id or "", bytes(about) if type_.endswith(".deleted") else None)
 
 
 def _objects_then_events(run: StripeRun, ask: Ask, keep: dict[str, Any]) -> Iterator[Item]:
@@ -677,10 +677,10 @@ def _items_of_invoices(run: StripeRun, table: Table, invoices: Sequence[ParentRo
 
 
 def _discounts_in(row: ParentRow, *, from_invoice: bool) -> Iterator[Item]:
-    found = msgspec.json.decode(row.record, type=_WithDiscounts)
-    for record in [found.discount, *(found.discounts or ())]:
+    one, several = inner(row.record, "discount"), inner(row.record, "discounts")
+    for record in [*([one] if one is not None else []), *(elements(several) if several is not None else [])]:
         if bytes(memoryview(record)[:1]) != b"{":
-            continue  # none, or a bare id, which brings nothing but its name
+            continue  # a bare id, which brings nothing but its name
         deleted, start = pick(record, "deleted", "start")
         if deleted:
             yield Deleted(bytes(record), row.at)
@@ -692,29 +692,18 @@ def _discounts_in(row: ParentRow, *, from_invoice: bool) -> Iterator[Item]:
             yield Page([record], row.at)
 
 
-class _WithDiscounts(msgspec.Struct):
-    discount: Raw = Raw(b"null")
-    discounts: list[Raw] | None = None
-
-
-class _List(msgspec.Struct):
-    data: list[Raw]
-    has_more: bool = False
-
-
-def _list_inside(record: Record, field: str) -> tuple[list[Raw], bool]:
+def _list_inside(record: Record, field: str) -> tuple[list[Record], bool]:
     """The records of a list object inside a record, and whether there are more than it shows."""
-    found: _List | None = msgspec.json.decode(record, type=_around(field, _List | None)).inner
-    return (found.data, found.has_more) if found else ([], False)
+    found = inner(record, field)
+    data = inner(found, "data") if found is not None else None
+    if found is None or data is None:
+        return [], False
+    return elements(data), bool(pick(found, "has_more")[0])
 
 
-def _inside(record: Record, field: str) -> list[Raw]:
-    return msgspec.json.decode(record, type=_around(field, list[Raw] | None)).inner or []
-
-
-@lru_cache
-def _around(field: str, type_: Any) -> Any:
-    return msgspec.defstruct("Around", [("inner", type_, None)], rename={"inner": field})
+def _inside(record: Record, field: str) -> list[Record]:
+    array = inner(record, field)
+    return elements(array) if array is not None else []
 
 
 def _distinct(rows: Iterable[ParentRow]) -> list[str]:
