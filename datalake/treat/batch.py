@@ -97,6 +97,7 @@ def prepare(lake: Lake, table: Table, *, source: Source, run_id: str, from_commi
         "datalake.raw_commit": str(max(consumed, batch.raw_commit)),
         "datalake.run": run_id,
         "datalake.published_at": raw.now(),
+        "datalake.rows": str(batch.table_rows),
     }
     batch._publish = lambda: _publish(lake, connection, table, progress)
     batch._undo = connection.close
