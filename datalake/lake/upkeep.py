@@ -29,6 +29,8 @@ MERGES = 16
 """Merges after which a table is worth compacting: reading and merging then cost two to three times as much (measured)."""
 FILE_BYTES = 256 * 1024 * 1024
 """Size of the files that compaction writes, roughly."""
+ROW_GROUP_ROWS = 16_384
+"""Rows of a group in those files. Keys mostly come in order, so that a merge of few rows skips most groups by their bounds."""
 TRIES = 3
 _COMPACTION = "datalake.compaction"
 _log = logging.getLogger(__name__)
@@ -171,6 +173,7 @@ class _Rewrite:
             f"COPY (SELECT {names} FROM iceberg_scan({literal(self._table.metadata_location)}) "  # noqa: S608 - all quoted
             f"WHERE {self._condition(partition)}) TO {literal(self._folder)} (FORMAT parquet, COMPRESSION zstd, "
             f"FILE_SIZE_BYTES {FILE_BYTES}, FILENAME_PATTERN '{{uuid}}', OVERWRITE_OR_IGNORE, "
+            f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, "
             f"FIELD_IDS {_field_ids(schema)}, RETURN_FILES)"
         ).fetchone()
         assert written is not None
