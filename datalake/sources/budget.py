@@ -18,8 +18,6 @@ from datalake.sources.base import QuotaSpent
 
 LONGEST_PAUSE = 3900.0
 """Seconds a run waits for a limit to open again (an hour's limit and a little); beyond it the quota counts as spent."""
-
-
 SLOW = 1.0
 """Seconds after which nobody waits any longer for a slow call of others to land."""
 

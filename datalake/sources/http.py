@@ -34,6 +34,7 @@ from datalake.sources.redaction import Redaction
 log = logging.getLogger(__name__)
 
 _PORTS = {"http": 80, "https": 443}
+_COUNTED = ("calls", "retries", "limited", "bytes", "waited")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,8 @@ class Http:
         self._pool = _pool(self.base_url, patience)
         self._whole_address = self._pool.proxy is not None and self._pool.scheme == "http"
         self._pool.ConnectionCls = _watched(self._pool.ConnectionCls, self._watch)
-        self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
+        self._lock = threading.Lock()
+        self._tallies: defaultdict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_COUNTED, 0))
 
     def get(
         self,
@@ -211,14 +213,9 @@ class Http:
 
     def calls(self, table_id: str) -> dict[str, float]:
         """What the table has cost so far: calls, retries, limited (429s), bytes received, seconds waited."""
-        tally = self._tallies[table_id]
-        return {
-            "calls": tally.calls,
-            "retries": tally.retries,
-            "limited": tally.limited,
-            "bytes": tally.bytes,
-            "waited": round(tally.waited, 3),
-        }
+        with self._lock:
+            tally = self._tallies[table_id]
+            return {**tally, "waited": round(tally["waited"], 3)}
 
     def close(self) -> None:
         self._watch.close()
@@ -249,9 +246,9 @@ class Http:
                     raise self._broken(broken, request, table_id, cursor, tries) from broken
                 self._back_off(table_id, tries, str(broken))
                 continue
-            if answer.status in accept:
-                return answer
-            if verdict is Verdict.OK:
+            # A limit can wear any status, also one that the caller knows what to do with.
+            accepted = answer.status in accept and verdict not in (Verdict.LIMITED, Verdict.QUOTA)
+            if verdict is Verdict.OK or accepted:
                 return answer
             if answer.status in (301, 302, 307, 308) and (target := answer.headers.get("Location")):
                 redirects += 1
@@ -263,7 +260,7 @@ class Http:
                 continue
             if verdict is Verdict.LIMITED:
                 limited += 1
-                self._tallies[table_id].limited += 1
+                self._count(table_id, limited=1)
                 if limited >= self.patience.limited_tries:
                     raise answer.fault(f"answered 'too many calls' {limited} times running; run again later", Transient)
                 if pause > LONGEST_PAUSE:
@@ -299,15 +296,13 @@ class Http:
                 f"{table_id}: will not go to another host than {self.base_url}: "
                 f"{self.redaction.url(request.url)} (cursor {cursor or 'none'})"
             )
-        tally = self._tallies[table_id]
         try:
             ticket = self.budget.enter(operation)
         except QuotaSpent as spent:
             raise QuotaSpent(
                 f"{table_id}: {spent}; what was read is kept, run again then ({self.redaction.url(request.url)})"
             ) from None
-        tally.waited += ticket.waited
-        tally.calls += 1
+        self._count(table_id, calls=1, waited=ticket.waited)
         at = utc_now()
         answer = None
         verdict = Verdict.RETRY
@@ -321,7 +316,7 @@ class Http:
                     if isinstance(error, ValueError) and not isinstance(error, urllib3.exceptions.HTTPError):
                         raise _Broken(f"cannot be asked: {self.redaction(str(error))}", tries=1) from None
                     raise _Broken(self.redaction(_reason(error))) from error
-            tally.bytes += len(body)
+            self._count(table_id, bytes=len(body))
             answer = Answer(table_id, request.url, cursor, at, status, headers, body, self.redaction)
             verdict = self._classify(answer) or judge(answer)
         finally:
@@ -363,12 +358,16 @@ class Http:
             raise _Broken(f"the answer did not end after {most:,} bytes", tries=1)
         return body
 
+    def _count(self, table_id: str, **cost: float) -> None:
+        with self._lock:
+            tally = self._tallies[table_id]
+            for name, value in cost.items():
+                tally[name] += value
+
     def _back_off(self, table_id: str, tries: int, why: str) -> None:
         """Wait before another try: exponential, with full jitter, so that many workers do not come back as one."""
         wait = random.uniform(0, min(self.patience.longest_wait, self.patience.first_wait * 2 ** (tries - 1)))  # noqa: S311 - no secret hangs on it
-        tally = self._tallies[table_id]
-        tally.retries += 1
-        tally.waited += wait
+        self._count(table_id, retries=1, waited=wait)
         log.info("%s: %s; again in %.1f s", table_id, why, wait)
         time.sleep(wait)
 
@@ -385,17 +384,6 @@ class Http:
         if verdict is Verdict.REFUSED:
             return answer.fault("not allowed to read this table; give the key the permission, or leave the table out", Skipped)
         return answer.fault(f"status {answer.status}")
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one table has cost."""
-
-    calls: int = 0
-    retries: int = 0
-    limited: int = 0
-    bytes: int = 0
-    waited: float = 0.0
 
 
 class _Broken(Exception):

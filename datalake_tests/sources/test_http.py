@@ -119,6 +119,20 @@ def test_accepted_statuses_come_back_and_others_do_not() -> None:
             run.http.get("sample.x", "/404", accept=(410,))
 
 
+def test_a_limit_is_waited_for_even_where_its_status_is_accepted() -> None:
+    """GitHub refuses with 403 both for good and for a while: only the first is the caller's business."""
+    replies = iter([Reply(b"{}", 403, {"Retry-After": "0.1"}), Reply(b"[]"), Reply(b"{}", 403)])
+    with serving(lambda _asked: next(replies)) as server, reading(server.url) as run:
+        assert run.http.get("sample.x", "/", accept=(403,)).status == 200
+        assert run.http.get("sample.x", "/", accept=(403,)).status == 403
+
+
+def test_calls_of_many_threads_are_counted_exactly() -> None:
+    with serving(lambda _asked: Reply(b"[1]")) as server, reading(server.url) as run:
+        list(run.workers.each(range(300), lambda n: run.http.get("sample.x", f"/{n}")))
+        assert (run.http.calls("sample.x")["calls"], run.http.calls("sample.x")["bytes"]) == (300, 900)
+
+
 def test_the_vendor_may_judge_otherwise() -> None:
     def classify(answer: Answer) -> Verdict | None:
         return {409: Verdict.RETRY, 402: Verdict.REFUSED, 500: Verdict.FAILED}.get(answer.status)
