@@ -380,7 +380,9 @@ class GitHub:
 
     def _repositories(self, logins: Iterable[str], token: Token) -> list[Record]:
         owned = [r for r in self.world.repositories.values() if r.owner.login in logins and r.owner.login in token.sees]
-        return [repository_record(r) for r in sorted(owned, key=lambda r: r.full_name)]
+        records = [repository_record(r) for r in sorted(owned, key=lambda r: r.full_name)]
+        # A token to clone with, for private repositories only and new in every answer.
+        return [r | ({"temp_clone_token": f"CLONE{secrets.token_hex(12)}"} if r["private"] else {}) for r in records]
 
     def _user_repositories(self, request: Request, token: Token) -> Response:
         return self._paged(request, self._repositories([request.path_params.get("login", token.login)], token))

@@ -305,7 +305,7 @@ class World:
             (7, self._merge),
             (3, self._edit_comment),
             (5, self._label_issue),
-            (60 if "busy" in repository.traits else 12, self._run),
+            (120 if "busy" in repository.traits else 12, self._run),
             (1, self._rerun),
             (8, self._star),
             (1, self._unstar),

@@ -210,7 +210,7 @@ def test_an_etag_belongs_to_a_token_and_spares_the_limit(server: Server) -> None
 
 
 def test_runs_that_are_filtered_end_at_a_thousand() -> None:
-    with running("github", seed=11, scale=0.8, now=NOW) as server:
+    with running("github", seed=11, scale=0.5, now=NOW) as server:
         path = "/repos/acme/platform/actions/runs?per_page=100"
         _, headers, body = ask(server, f"{path}&created=%3E%3D2026-01-01T00:00:00Z")
         assert body["total_count"] > 1_000

@@ -26,7 +26,7 @@ NOW = 1_795_000_000
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
     """Four syncs: the first, one day later, eight days later, and at once again; what each brought."""
-    with running("github", seed=3, scale=0.8, now=NOW) as server:
+    with running("github", seed=3, scale=0.5, now=NOW) as server:
         lake = RawLake(tmp_path_factory.mktemp("raw"), server.env)
         told = []
         for days in (0, 1, 8, None):
@@ -80,7 +80,6 @@ def test_a_later_sync_reads_what_changed(history: list[dict[str, Any]]) -> None:
         "commits",
     ):
         assert 0 < second[name].rows < first[name].rows * 0.15, name
-    assert len(history[1]["calls"]) < len(history[0]["calls"]) * 0.75
 
 
 def test_lists_are_read_once_for_all_tables(history: list[dict[str, Any]]) -> None:
@@ -114,7 +113,9 @@ def test_runs_are_cut_into_pieces_that_can_be_listed(history: list[dict[str, Any
 
 
 def test_a_clone_token_never_reaches_the_lake(history: list[dict[str, Any]]) -> None:
-    assert "temp_clone_token" not in json.dumps(history[4]["lake"].lines("repositories"))
+    lake = history[4]["lake"]
+    assert "CLONE" not in json.dumps(lake.lines("repositories"))
+    assert any(row.record["private"] for row in lake.rows("repositories").values()), "only private ones have such a token"
 
 
 def test_a_repository_that_is_renamed_after_it_was_listed(tmp_path: Path) -> None:
@@ -139,14 +140,11 @@ def test_one_repository_that_fails_does_not_hold_the_others_back(tmp_path: Path)
         with pytest.raises(Permanent, match=r"github\.issues: the answer is a web page.*acme/api/issues.*Unicorn!"):
             lake.sync("issues")
         missing = lake.differences("issues", server.ledger("issues"))
-        of_api = sum(row.add["repository_id"] not in _read(lake) for row in server.ledger("issues"))
+        read = {row.add["repository_id"] for row in lake.rows("issues").values()}
+        of_api = sum(row.add["repository_id"] not in read for row in server.ledger("issues"))
         assert 0 < len(missing) == of_api
         lake.sync("issues")
         assert lake.differences("issues", server.ledger("issues")) == []
-
-
-def _read(lake: RawLake) -> set[int]:
-    return {row.add["repository_id"] for row in lake.rows("issues").values()}
 
 
 # -- credentials -------------------------------------------------------------------------------------------------------
@@ -376,10 +374,7 @@ def test_rows_left_out_by_single_sign_on_are_told_and_not_taken_for_gone(tmp_pat
         server.control(partial=True)
         done = lake.sync("repositories", "labels", "teams")
         for name, extraction in done.items():
-            assert (
-                any("left out rows of organizations with single sign-on" in note for note in extraction.notes)
-                or name == "teams"
-            )
+            assert any("left out rows of organizations with single sign-on" in note for note in extraction.notes), name
             assert not any(row.deleted for row in lake.rows(name).values()), name
 
 
