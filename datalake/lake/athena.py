@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from datalake.lake.catalog import COMMIT_TRIES
 from datalake.lake.sql import quote
-from datalake.model import Table
+from datalake.model import QUALITY, Table
 from datalake.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,12 +55,19 @@ def count(settings: Settings, s3: S3, table: Table) -> int:
 
 
 def query(settings: Settings, sql: str) -> Any:
-    """Run a query and give PyAthena's Arrow cursor (DB-API, with `as_arrow()`), which reads the answer from S3 in one piece."""
-    from pyathena.arrow.cursor import ArrowCursor
+    """Run a query and give its DB-API cursor; `as_arrow()` on it reads the whole answer into a pyarrow Table."""
+    import pyarrow as pa
+    from pyathena.cursor import Cursor
 
     from datalake.lake.s3 import S3
 
-    return _connect(settings, S3(settings)).cursor(ArrowCursor).execute(sql)
+    class Answer(Cursor):
+        def as_arrow(self) -> pa.Table:
+            names = [column[0] for column in self.description or ()]
+            values = zip(*self.fetchall(), strict=True)
+            return pa.table(dict(zip(names, map(list, values), strict=True)) or {name: [] for name in names})
+
+    return _connect(settings, S3(settings)).cursor(Answer).execute(sql)
 
 
 def describe(lake: Lake, table: Table, metadata_location: str, contract: str) -> None:
@@ -112,8 +119,11 @@ def _with_comments(descriptor: dict[str, Any], table: Table) -> dict[str, Any]:
 def _describe_database(lake: Lake, name: str) -> None:
     from datalake import contracts
 
-    source = contracts.load_source(name)
-    description = f"{source.title}: {source.about} {source.doc}"[:2048]
+    if name == QUALITY:
+        description = "The lake's own records: rows in quarantine, verdicts, metrics."
+    else:
+        source = contracts.load_source(name)
+        description = f"{source.title}: {source.about} {source.doc}"[:2048]
     glue = _glue(lake)
     found = glue.get_database(Name=name)["Database"]
     if found.get("Description") != description:

@@ -77,7 +77,7 @@ def register(lake: Lake, table: Table) -> Registration:
 
 
 def athena_query(settings: Settings, sql: str) -> Any:
-    """Ask Athena: a DB-API cursor, with `as_arrow()` for the whole answer."""
+    """Ask Athena: its DB-API cursor, with `as_arrow()` for the whole answer at once."""
     from datalake.lake import athena
 
     return athena.query(settings, sql)
