@@ -14,7 +14,7 @@ from typing import Any
 from datalake.lake.lake import Lake
 from datalake.lake.raw import ConcurrentCommit
 from datalake.lake.register import Registration, register, registered
-from datalake.lake.upkeep import compact, needs_compaction
+from datalake.lake.upkeep import TableMoved, compact, needs_compaction
 from datalake.model import Layer, Source, Table
 from datalake.sources import open_run
 from datalake.sources.base import AuthenticationFailed, QuotaSpent, SourceError, SourceRun, Window
@@ -138,6 +138,9 @@ def run_source(
     raw_done: set[str] = set()
     waiting = list(tables)
     stop: Exception | None = None
+    if any(set(mine) - {Layer.RAW} for mine in wanted.values()):
+        # Imported here, not in the threads: Dagster may be using SQLAlchemy in this one, which pyiceberg then imports anew.
+        _ = lake.catalog
     run: SourceRun | None = open_run(source, lake.settings, progress) if reading else None
 
     def raw(table: Table) -> Step:
@@ -178,10 +181,14 @@ def run_source(
 
     def athena(table: Table) -> Step:
         begun = time.monotonic()
+        notes = []
         if needs_compaction(lake, table):
-            compact(lake, table)
+            try:
+                compact(lake, table)
+            except TableMoved as error:
+                notes.append(str(error))
         result = None if registered(lake, table) else register(lake, table)
-        return Step(table, Layer.ATHENA, time.monotonic() - begun, result)
+        return Step(table, Layer.ATHENA, time.monotonic() - begun, result, notes=notes)
 
     work = {Layer.RAW: raw, Layer.TREATED: treated, Layer.ATHENA: athena}
 
@@ -195,15 +202,16 @@ def run_source(
         try:
             while waiting or running:
                 for table in list(waiting):
-                    parent = table.parent if table.name in reading and table.parent in reading else None
-                    if stop is not None or parent in failed:
+                    parents = {table.parent, *table.also} & reading if table.name in reading else set()
+                    parent = next((name for name in parents if name in failed), None)
+                    if stop is not None or parent is not None:
                         waiting.remove(table)
                         cause = stop or ParentFailed(
                             f"{table.id} follows {source.name}.{parent}, which failed: {failed[parent or '']}"
                         )
                         failed[table.name] = cause
                         yield Step(table, wanted[table.name][0], 0.0, error=cause)
-                    elif parent is None or parent in raw_done:
+                    elif parents <= raw_done:
                         waiting.remove(table)
                         start(table, wanted[table.name][0])
                 if not running:

@@ -15,7 +15,7 @@ from datalake.sandbox.base import Server, running
 from datalake.settings import Settings
 from datalake_tests import oracle
 
-TABLES = ("balance_transactions", "balance_transaction_fee_details", "customers", "invoices", "invoice_line_items")
+TABLES = ("balance_transactions", "balance_transaction_fee_details", "customers")
 
 BOUNDARIES = {
     "after a response": ("datalake.sources.http:Http.get", "after", 3),
@@ -52,6 +52,9 @@ def sync(server: Server, lake: Path, *prefix: str) -> int:
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_the_next_run_ends_as_if_nothing_had_happened(server: Server, tmp_path: Path, boundary: str) -> None:
     where, when, nth = BOUNDARIES[boundary]
+    if "compaction" in boundary:
+        assert sync(server, tmp_path, "datalake.cli") == 0
+        server.advance(3)
     killed = sync(server, tmp_path, "datalake_tests.killed", where, when, str(nth), "--")
     assert killed == -signal.SIGKILL, "the boundary was never reached: the test would prove nothing"
     assert sync(server, tmp_path, "datalake.cli") == 0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datalake.sources.progress import Progress
 
 CONNECTED = ("stripe", "github")
-"""Sources that have a module here. Each has `open_run(settings, source, progress) -> SourceRun`."""
+"""Sources that have a module here. Each has `open_run(settings, source, progress) -> SourceRun` and `identify(run) -> str`."""
 
 
 def open_run(source: Source, settings: Settings, progress: Progress) -> SourceRun:
@@ -21,3 +21,15 @@ def open_run(source: Source, settings: Settings, progress: Progress) -> SourceRu
         raise ValueError(f"{source.name} is not connected yet; connected are {', '.join(CONNECTED)}")
     module = importlib.import_module(f"datalake.sources.{source.name}")
     return cast("SourceRun", module.open_run(settings, source, progress))
+
+
+def identify(source: Source, settings: Settings) -> str:
+    """Ask the source who is asking and what it may read, in words. Raises SettingError and the errors of `base.py`."""
+    from datalake.sources.progress import LogProgress
+
+    module = importlib.import_module(f"datalake.sources.{source.name}")
+    run = open_run(source, settings, LogProgress())
+    try:
+        return str(module.identify(run))
+    finally:
+        run.close()
