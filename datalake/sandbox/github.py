@@ -3,7 +3,8 @@
 What tests may change by `POST /_sandbox/control` (any of): `rate_limit` {"limit", "window" (seconds), "resource" ("core" or
 "graphql")}, `app` {"id", "public_key" (PEM)} registers a GitHub App, `token_uses` (calls an installation token lives),
 `revoke` (true: no personal token is good any more), `graphql_most` (nodes a query may ask for before it times out),
-`stars` {"repository", "count"}, `rename` {"repository", "to"}, `partial` (true: answers say that SSO left rows out).
+`stars` {"repository", "count"}, `rename` {"repository", "to"}, `no_issues` (a repository that turns
+its issues off), `partial` (true: answers say that SSO left rows out).
 """
 
 from __future__ import annotations
@@ -146,6 +147,8 @@ class GitHub:
                     self.world.give_stars(self.world.names[value["repository"].lower()], value["count"])
                 case "rename":
                     self.world.rename(self.world.names[value["repository"].lower()], value["to"])
+                case "no_issues":
+                    self.world.names[value.lower()].traits |= {"no_issues"}
                 case "partial":
                     self.partial = value
                 case _:
@@ -511,9 +514,8 @@ class GitHub:
         if start not in repository.commits:
             raise Refused(404, "Not Found")
         dates = query.get("since", ""), query.get("until", "9999")
-        behind = [repository.commits[sha] for sha in self.world.ancestors(repository, start)]
-        kept = [c for c in behind if dates[0] <= iso(c.created) <= dates[1]]
-        return self._paged(request, sorted(kept, key=lambda c: (c.created, c.id), reverse=True), path=path)
+        kept = [c for c in self.world.log(repository, start) if dates[0] <= iso(c.created) <= dates[1]]
+        return self._paged(request, kept, path=path)
 
     def _compare(self, request: Request, repository: Repository, ends: str, path: str) -> Response:
         base, _, head = ends.partition("...")

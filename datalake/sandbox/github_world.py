@@ -338,6 +338,7 @@ class World:
             self._delete_milestone,
             self._delete_workflow,
             self._merge_old_branch,
+            self._wrong_clocks,
             self._many_reviews,
             self._discuss,
             self._answer,
@@ -609,6 +610,27 @@ class World:
         self._touch_issue(issue, at, state="closed", closed=at, closed_by=who)
         self._event(repository, issue, at, "merged", commit_id=repository.head)
         self._event(repository, issue, at, "closed")
+
+    def _wrong_clocks(self, repository: Repository, at: int) -> None:
+        """Commits are dated by their committers: one says last year, one says next year."""
+        for said in (at - 400 * DAY, at + 300 * DAY, at - 401 * DAY):
+            repository.head = self._commit(repository, said, [repository.head], self._text())
+        repository.pushed = at
+
+    def log(self, repository: Repository, sha: str) -> list[Thing]:
+        """The commit and all behind it, as `git log` orders them: from the tip, by date among those that may come next."""
+        tip = repository.commits[sha]
+        waiting = [(-tip.created, -tip.id, tip)]
+        seen, found = {sha}, []
+        while waiting:
+            commit = heapq.heappop(waiting)[2]
+            found.append(commit)
+            for parent in commit.data["parents"]:
+                if parent not in seen:
+                    seen.add(parent)
+                    behind = repository.commits[parent]
+                    heapq.heappush(waiting, (-behind.created, -behind.id, behind))
+        return found
 
     def ancestors(self, repository: Repository, sha: str) -> set[str]:
         """The commit and all behind it."""

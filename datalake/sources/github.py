@@ -38,7 +38,7 @@ from datalake.sources.base import (
     SourceError,
 )
 from datalake.sources.engine import HttpRun
-from datalake.sources.frontier import Frontier, earlier, text
+from datalake.sources.frontier import MOST_SEEN, Frontier, earlier, text
 from datalake.sources.github_access import Access, Client, Owner, server_time
 from datalake.sources.http import Answer
 from datalake.sources.paging import Walk
@@ -48,6 +48,8 @@ from datalake.sources.records import Drop, Record, digest, pick, single, split
 OVERLAP = dt.timedelta(hours=1)
 """What is newer than the frontier minus this is read again: a date can be given before its row can be seen."""
 COMMITS_LOOKBACK = dt.timedelta(days=7)
+SHORT = 12
+"""Characters of a commit's hash that tell it from the others in a state."""
 RUNS_LOOKBACK = dt.timedelta(days=35)
 """A run can run again for 30 days and then changes in place."""
 SWEEP_AFTER = dt.timedelta(days=7)
@@ -124,6 +126,10 @@ class Listing:
     names: list[Any] = field(default_factory=list)
 
 
+class TurnedOff(Skipped):
+    """The repository has this feature switched off: there is nothing to read, and what was read before is not gone."""
+
+
 class GitHubRun(HttpRun):
     """One run: the credentials, and the lists of repositories and teams, read once for all tables."""
 
@@ -181,13 +187,15 @@ class GitHubRun(HttpRun):
         return [r for r in found if not self.patterns or any(fnmatchcase(r.name.lower(), p) for p in self.patterns)]
 
     def get(self, ask: Ask, client: Client, path: str, params: Iterable[tuple[str, str]] = (), cursor: object = "") -> Answer:
-        """One answer of REST: 200, or 204, 409 (an empty repository) and 410 (a feature turned off), which mean no rows.
+        """One answer of REST: 200, or 204 and 409 (an empty repository), which mean no rows.
 
-        Raises Skipped for what the token may not see (403, 404, 451).
+        Raises Skipped for what the token may not see (403, 404, 451), TurnedOff for 410.
         """
         answer = client.http.get(ask.table.id, path, list(params), cursor=cursor, accept=(404, 409, 410, 451))
         if answer.status == 404:
             raise answer.fault("not found, or the token has no right to know of it", Skipped)
+        if answer.status == 410:
+            raise answer.fault("the feature is turned off", TurnedOff)
         if answer.status == 451:
             raise answer.fault("blocked for legal reasons", Skipped)
         if "partial-results" in answer.headers.get("X-GitHub-SSO", "") and ask.table.name not in self.partial:
@@ -377,41 +385,48 @@ def newest_first(run: GitHubRun, ask: Ask) -> Iterator[Item]:
 
 
 def commits(run: GitHubRun, ask: Ask) -> Iterator[Item]:
-    """Commits of the default branch by the committer's date, from a week before the newest known.
-
-    A branch that lived longer brings older ones when it is merged: they are behind parents that nobody has read, and are
-    asked for by comparing those with the head of the reading before.
+    """Commits of the default branch, newest first, until a week before the newest known: committers' dates are what their
+    clocks said. A branch that lived longer brings older ones when it is merged: they are behind parents that nobody has
+    read, and are asked for by comparing those with the head of the reading before.
     """
 
     def read(repository: Repository, state: State) -> Reading:
-        same_branch = state.get("branch") == repository.branch
-        if not ask.window and same_branch and state.get("pushed") == repository.pushed:
+        state = state if state.get("branch") == repository.branch else {}
+        if state and state["pushed"] == repository.pushed:
             return state
-        frontier = Frontier(state if same_branch and not ask.window else {}, COMMITS_LOOKBACK)
-        facts = {**repository.facts, "branch": repository.branch}
-        first, last = _window(ask) if ask.window else (frontier.start or text(run.since), "")
+        start = earlier(state.get("newest", ""), COMMITS_LOOKBACK)
         params = [*ask.table.params, ("sha", repository.branch)]
-        params += [("since", first)] if first else []
-        params += [("until", earlier(last, dt.timedelta(seconds=1)))] if last else []
-        head = ""
-        read_here: set[str] = set()
-        parents: set[str] = set()
-        for answer, found in run.pages(ask, repository.owner.client, _path(ask, repository), params, cursor=first):
+        params += [("since", text(run.since))] if run.since and not state else []
+        facts = {**repository.facts, "branch": repository.branch}
+        known = set(state.get("seen", ()))
+        shas: list[str] = []
+        newest, parents = state.get("newest", ""), set()
+        for answer, found in run.pages(ask, repository.owner.client, _path(ask, repository), params, cursor=start):
             told = [msgspec.json.decode(record, type=_Commit) for record in found]
-            head = head or (told[0].sha if told else "")
-            read_here |= {commit.sha for commit in told}
-            fresh = [record for record, _ in frontier.fresh(found, [commit.commit.committer.date for commit in told])]
-            if fresh:
-                yield Page(fresh, answer.at, facts)
-                parents |= {parent.sha for record in fresh for parent in msgspec.json.decode(record, type=_Commit).parents}
-        old_head = state.get("head", "") if same_branch else ""
-        if old_head:
-            for parent in sorted(parents - read_here - {old_head}):
-                yield from _unread_history(run, ask, repository, facts, old_head, parent)
-        told_state = {"branch": repository.branch, "pushed": repository.pushed, "head": head or old_head}
-        return {**frontier.state(), **told_state}
+            fresh = [commit.sha[:SHORT] not in known for commit in told]
+            if any(fresh):
+                yield Page([record for record, new in zip(found, fresh, strict=True) if new], answer.at, facts)
+            parents |= {parent.sha for commit, new in zip(told, fresh, strict=True) if new for parent in commit.parents}
+            shas += [commit.sha for commit in told]
+            newest = max([newest, *(min(commit.date, text(server_time(answer))) for commit in told)])
+            if state and told and told[-1].date < start:
+                break
+        if state.get("head"):
+            for parent in sorted(parents - set(shas) - {state["head"]}):
+                yield from _unread_history(run, ask, repository, facts, state["head"], parent)
+        head = shas[0] if shas else state.get("head", "")
+        seen = sorted(sha[:SHORT] for sha in shas[:MOST_SEEN])
+        return {"branch": repository.branch, "pushed": repository.pushed, "head": head, "newest": newest, "seen": seen}
 
-    return _each_repository(run, ask, read)
+    def read_again(repository: Repository, state: State) -> Reading:
+        first, last = _window(ask)
+        until = earlier(last, dt.timedelta(seconds=1))
+        params = [*ask.table.params, ("sha", repository.branch), ("since", first), ("until", until)]
+        for answer, found in run.pages(ask, repository.owner.client, _path(ask, repository), params, cursor=first):
+            yield Page(found, answer.at, {**repository.facts, "branch": repository.branch})
+        return state
+
+    return _each_repository(run, ask, read_again if ask.window else read)
 
 
 def _unread_history(
@@ -426,7 +441,7 @@ def _unread_history(
         pages = run.pages(ask, repository.owner.client, _path(ask, repository), params)
     oldest = text(run.since)
     for answer, found in pages:
-        told = [r for r in found if msgspec.json.decode(r, type=_Commit).commit.committer.date >= oldest]
+        told = [record for record in found if msgspec.json.decode(record, type=_Commit).date >= oldest]
         if told:
             yield Page(told, answer.at, facts)
 
@@ -675,6 +690,8 @@ def _side_by_side(
             slice_.items.clear()
             if isinstance(slice_.error, AuthenticationFailed | QuotaSpent):
                 raise slice_.error
+            if isinstance(slice_.error, TurnedOff):
+                continue
             if slice_.error is not None:
                 (refused if isinstance(slice_.error, Skipped) else failed).append(slice_)
             elif slice_.state is None:
@@ -804,6 +821,10 @@ class _Commit(msgspec.Struct):
     sha: str
     commit: _Message
     parents: list[_Parent] = []
+
+    @property
+    def date(self) -> str:
+        return self.commit.committer.date
 
 
 class _Release(msgspec.Struct):

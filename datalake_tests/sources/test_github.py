@@ -378,6 +378,18 @@ def test_rows_left_out_by_single_sign_on_are_told_and_not_taken_for_gone(tmp_pat
             assert not any(row.deleted for row in lake.rows(name).values()), name
 
 
+def test_issues_that_are_turned_off_are_not_gone(tmp_path: Path) -> None:
+    with fresh(tmp_path) as (server, lake):
+        lake.sync("issues")
+        server.control(no_issues="acme/api")
+        server.advance(8)
+        extraction = lake.sync("issues")["issues"]
+        of_api = [row for row in lake.rows("issues").values() if row.add["repository"] == "acme/api"]
+        assert of_api
+        assert not any(row.deleted for row in of_api)
+        assert len(extraction.notes) == 1, "a choice of the repository's owner is nothing to tell"
+
+
 def test_a_row_that_changes_while_the_list_is_read_pushes_none_out(tmp_path: Path) -> None:
     """With page numbers the 101st row would be lost: it moves up when one before it goes to the end."""
     repository = {"id": 1, "node_id": "R_1", "full_name": "o/r", "created_at": "2026-01-01T00:00:00Z"}
