@@ -5,7 +5,8 @@ NULL where the text is NULL **and** where it does not fit: who compares the two 
 
 DuckDB's JSON parser reads a number with a point or an exponent as double, so `1.10` and `12345678901234567.89` lose digits.
 `Values(exact=False)` types what went through the parser like that: such a number fits nothing but float64. `Values(exact=True)`
-types lines whose points and exponents were hidden from the parser (`hide`); `shown` brings the digits back as received.
+types lines whose points and exponents were hidden from the parser (`hide`); `shown` brings the digits back as received. Of
+JSON text the parser changes what says nothing: blanks between tokens, escapes of plain characters, `-0`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ _POINT = r"[.][0-9]+([eE][+-]?[0-9]+)?[,}\]]"
 _EXPONENT = r"e(-|[1-9][0-9])[0-9]*[,}\]]"
 """How the parser writes a number that it read as double: with a point, or from 1e21 and to 1e-7 with an exponent."""
 
+_BEFORE = r"([:,\[\s-])"
+"""What stands before a number outside of strings."""
+_EXPONENTS = ("e+", "E+", "e-", "E-", "e", "E")
+
 _SECONDS = (-62135596800, 253402300799)
 """0001-01-01 and 9999-12-31: the bounds of a timestamp that every reader of Iceberg understands."""
 
@@ -38,9 +43,12 @@ def _digits(count: int) -> str:
 
 
 def _marks() -> dict[str, str]:
-    """Digits that no record holds by chance, too long for the parser's integers, for each text that would make a double."""
+    """Digits that no record holds by chance, too long for the parser's integers, for each text that would make a double.
+
+    Those of the empty text go before a number: its first digit may be a zero, which no long integer may start with.
+    """
     same = "7" + _digits(15)
-    return {text: f"{same}{number}{_digits(6)}" for number, text in enumerate(("0.", ".", "e+", "E+", "e-", "E-", "e", "E"))}
+    return {text: f"{same}{number}{_digits(6)}" for number, text in enumerate(("0.", ".", "", *_EXPONENTS))}
 
 
 @dataclass(frozen=True)
@@ -54,15 +62,14 @@ class Values:
     def hide(self, line: str) -> str:
         """The line with points and exponents of its numbers replaced by digits: the parser keeps such long integers as text.
 
-        Text inside strings may be hit as well; `shown` undoes it everywhere.
+        Text inside strings may be hit as well, but never an escape such as \\u00e9; `shown` undoes it everywhere.
         """
-        exponents = line
-        for text in ("e+", "E+", "e-", "E-", "e", "E"):
-            wanted = text.replace("+", "[+]")
-            exponents = f"regexp_replace({exponents}, '([0-9]){wanted}([0-9])', '\\1{self._mark[text]}\\2', 'g')"
-        hidden = f"CASE WHEN regexp_matches({line}, '[:,\\[]\\s*-?[0-9.]+[eE]') THEN {exponents} ELSE {line} END"
-        hidden = f"regexp_replace({hidden}, '0\\.([0-9])', '{self._mark['0.']}\\1', 'g')"
-        return f"regexp_replace({hidden}, '\\.([0-9])', '{self._mark['.']}\\1', 'g')"
+        hidden = f"regexp_replace({line}, '{_BEFORE}0\\.([0-9])', '\\1{self._mark['0.']}\\2', 'g')"
+        hidden = exponents = f"regexp_replace({hidden}, '\\.([0-9])', '{self._mark['.']}\\1', 'g')"
+        for text in _EXPONENTS:
+            number = f"{_BEFORE}([0-9]+){text.replace('+', '[+]')}([0-9])"
+            exponents = f"regexp_replace({exponents}, '{number}', '\\1{self._mark['']}\\2{self._mark[text]}\\3', 'g')"
+        return f"CASE WHEN regexp_matches({line}, '{_BEFORE}[0-9.]+[eE]') THEN {exponents} ELSE {hidden} END"
 
     def shown(self, text: str) -> str:
         """The text as it was before `hide`."""
