@@ -53,10 +53,10 @@ LOOKBACK = {"balance_transactions": (35 * DAY, DAY)}
 from pending to available up to weeks later, and no event tells."""
 LOOKBACK_ELSEWHERE = (3_600, 3_600)
 
-CHAINS = 8
+CHAINS = 12
 """Most places of one table that a load reads from at once."""
 PAGES_WORTH_A_CHAIN = 4
-"""A stretch is cut in two only where it seems to hold at least this many pages."""
+"""A part of a walk that is cut seems to hold at least this many pages."""
 CHUNK = 256
 """Objects read again between two checkpoints."""
 
@@ -171,6 +171,23 @@ def open_run(settings: Settings, source: Source, progress: Progress) -> StripeRu
         note=progress.note,
     )
     return StripeRun(source, http, _since(settings))
+
+
+def identify(run: StripeRun) -> str:
+    """The account that the key reads, and the core tables that it may not read. Raises AuthenticationFailed."""
+    answer = run.account()
+    name = pick(single(answer), "id")[0] if answer.status == 200 else "unknown to this key"
+
+    def refused(table: Table) -> str:
+        try:
+            _get(run, table, table.path, f"GET {table.path}", [("limit", "1")])
+        except Skipped:
+            return table.name
+        return ""
+
+    lists = [table for table in run.source.tables.values() if table.core and table.cursor]
+    missing = [*(["account"] if answer.status == 403 else []), *filter(None, run.workers.each(lists, refused))]
+    return f"account {name}" + (f"; the key may not read {', '.join(missing)}" if missing else ", all core tables can be read")
 
 
 def _since(settings: Settings) -> int:
@@ -378,8 +395,8 @@ def _load(run: StripeRun, ask: Ask, start: int, end: int, state: dict[str, Any])
     """Rows created in [start, end), newest first, from several places at once.
 
     `state["done"]` holds the stretches that are closed, is kept up to date, and lets a later run go on from there. A walk
-    is sequential (the next page is named by the last row), so a long one is cut in two at half its remaining time as
-    long as there are workers for both parts. Each page closes the stretch that it covers.
+    is sequential (the next page is named by the last row), so what remains of a long one is cut by time into as many
+    walks as there is room for. Each page closes the stretch that it covers.
     """
     waiting = deque(_Chain(low, high) for low, high in _gaps(start, end, state["done"]))
     flying: dict[Future[_Listed], _Chain] = {}
@@ -405,10 +422,8 @@ def _load(run: StripeRun, ask: Ask, start: int, end: int, state: dict[str, Any])
                 else:
                     _close(state["done"], page.oldest + 1, chain.high)
                     chain.high, chain.after, chain.restarts = page.oldest + 1, page.last_id, 0
-                    if len(flying) + len(waiting) + 1 < CHAINS and (middle := _middle(chain, page, floor)):
-                        waiting.append(_Chain(chain.low, middle))
-                        chain.low = middle
                     waiting.append(chain)
+                    waiting += _cut(chain, page, floor, CHAINS - len(flying) - len(waiting))
                 yield Checkpoint({"load": state})
     finally:
         for future in flying:
@@ -444,11 +459,16 @@ def _list_page(run: StripeRun, table: Table, chain: _Chain) -> _Listed:
     return _Listed(answer, page.records, bool(page.facts["has_more"]), newest, oldest, last_id)
 
 
-def _middle(chain: _Chain, page: _Listed, floor: int) -> int | None:
-    """Where to cut what remains of a walk, judged by how much time its last page covered."""
+def _cut(chain: _Chain, page: _Listed, floor: int, room: int) -> list[_Chain]:
+    """Cut what remains of a walk into equal times, by how much time its last page covered; the walk keeps the newest."""
     low = max(chain.low, floor)
     remaining, covered = page.oldest - low, page.newest - page.oldest + 1
-    return low + remaining // 2 if remaining >= PAGES_WORTH_A_CHAIN * covered else None
+    parts = min(room + 1, remaining // (PAGES_WORTH_A_CHAIN * covered))
+    if parts < 2:
+        return []
+    edges = [chain.low, *(low + remaining * part // parts for part in range(1, parts))]
+    chain.low = edges[-1]
+    return [_Chain(start, end) for start, end in itertools.pairwise(edges)][::-1]
 
 
 def _gaps(start: int, end: int, done: Iterable[Sequence[int]]) -> list[tuple[int, int]]:

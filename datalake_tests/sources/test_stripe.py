@@ -8,16 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from datalake import contracts
 from datalake.lake.objects import Objects
-from datalake.lake.raw import PartWriter, RawLog
+from datalake.lake.raw import Commit, PartWriter, RawLog
 from datalake.model import Table
 from datalake.sandbox.base import Row, running
 from datalake.settings import SettingError, Settings
-from datalake.sources import open_run
+from datalake.sources import identify, open_run
 from datalake.sources.base import AuthenticationFailed, Permanent, Skipped, SourceError, Window
 from datalake.sources.engine import Extraction, extract
 from datalake.sources.progress import LogProgress
@@ -47,6 +46,14 @@ class Lake:
         head = self.log(name).head()
         assert head is not None
         return head.cursor
+
+    def plant(self, name: str, *records: str) -> None:
+        """A first commit of these records, as if they had been read."""
+        writer = PartWriter(self.objects, SOURCE.tables[name])
+        for record in records:
+            writer.write(b'{"_lake":{"at":"2026-11-22T13:00:00.000000Z"},"record":' + record.encode() + b"}\n", 1)
+        at = "2026-11-22T13:00:01.000000Z"
+        self.log(name).append(Commit(1, "stripe", name, "planted", "sync", at, at, parts=(writer.close(),)))
 
     def sync(self, *names: str, **how: Any) -> dict[str, Extraction | SourceError]:
         """Read tables (all the core ones) in one run, and commit them."""
@@ -249,6 +256,7 @@ def test_a_long_load_is_read_from_several_places_and_goes_on_after_a_stop(tmp_pa
         server.calls(clear=True)
         lake.sync("charges")
         calls = [call for call in server.calls() if call["path"] == "/v1/charges"]
+        assert len({query.split("&starting_after")[0] for query in (call["query"] for call in calls)}) > 3
         rows = lake.rows("charges")
         assert {key[0] for key in rows} == {row.record["id"] for row in server.ledger("charges")}
         # What was read before the stop is not read again, but for the second at which each walk stood.
@@ -272,6 +280,11 @@ def test_a_key_without_a_permission_skips_one_table_and_names_it(tmp_path: Path)
         assert "not set up" in str(done["disputes"])
         assert isinstance(done["refunds"], Extraction)
         assert "rk_live_sandbox" not in str(done["charges"])
+        assert "the key may not read charges, disputes" in identify(SOURCE, Settings.load(server.env))
+        server.control(forbid=["account"], off=[])
+        assert identify(SOURCE, Settings.load(server.env)) == "account unknown to this key; the key may not read account"
+        server.control(forbid=[])
+        assert identify(SOURCE, Settings.load(server.env)).endswith(", all core tables can be read")
 
 
 def test_a_wrong_key_stops_the_run(tmp_path: Path) -> None:
@@ -380,25 +393,27 @@ def test_since_leaves_old_facts_out_and_standing_tables_whole(tmp_path: Path) ->
 
 
 def test_a_discount_that_an_invoice_shows_never_comes_back_to_life(tmp_path: Path) -> None:
-    objects = Objects(str(tmp_path))
-    tables = SOURCE.tables
     ended = {"id": "di_1", "object": "discount", "start": NOW - DAY}
-    writer = PartWriter(objects, tables["invoices"])
-    for shown in (ended, {**ended, "id": "di_2", "deleted": True}, "di_3"):
-        line = {"_lake": {"at": "2026-11-22T13:00:00.000000Z", "add": {}}, "record": {"id": "in_1", "discounts": [shown]}}
-        writer.write(json.dumps(line).encode() + b"\n", 1)
+    shown = (ended, {**ended, "id": "di_2", "deleted": True}, "di_3")
     with running("stripe", now=NOW, scale=0.2, limits=False) as server:
         lake = Lake(tmp_path, server.env)
-        lake.sync("account")
-        template = lake.log("account").head()
-        assert template is not None
-        commit = msgspec.structs.replace(template, table="invoices", sequence=1, parts=(writer.close(),), cursor={})
-        lake.log("invoices").append(commit)
+        lake.plant("invoices", *(json.dumps({"id": "in_1", "discounts": [each]}) for each in shown))
         lake.sync("discounts")
-        told = {line["record"]["id"]: line["_lake"] for line in lake.lines("discounts")}
+    told = {line["record"]["id"]: line["_lake"] for line in lake.lines("discounts")}
     assert told.keys() == {"di_1", "di_2"}
     assert told["di_1"]["at"] == f"{datetime.fromtimestamp(NOW - DAY, UTC):%Y-%m-%dT%H:%M:%S}.000000Z"
     assert told["di_2"]["op"] == "delete"
+
+
+def test_rows_inside_rows_keep_every_byte(tmp_path: Path) -> None:
+    lines = r'{"id": "il_1", "invoice": "in_1", "amount": 1.10, "description": "\ud800"}, {"id":"il_2"  ,"invoice":"in_1"}'
+    with running("stripe", now=NOW, scale=0.2, limits=False) as server:
+        lake = Lake(tmp_path, server.env)
+        lake.plant("invoices", '{"id": "in_1", "lines": {"object": "list", "data": [' + lines + '], "has_more": false}}')
+        lake.sync("invoice_line_items")
+    log = lake.log("invoice_line_items")
+    stored = b"".join(line for commit in log.since(0) for line in log.lines(commit))
+    assert all(part.encode() in stored for part in lines.split(", {"))
 
 
 def test_one_pass_over_the_feed_serves_all_tables(story: Story) -> None:
