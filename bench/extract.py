@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,34 +42,37 @@ def bare(url: str, _folder: str) -> int:
     return rows
 
 
+def charges_by_cursor(run: Any, ask: Any) -> Iterator[Any]:
+    """Rows function: all charges, one cursor page after the other."""
+    from datalake.sources.base import Checkpoint, Page
+    from datalake.sources.paging import Walk
+    from datalake.sources.records import pick, split
+
+    walk, params = Walk(), {"limit": 100}
+    while True:
+        answer = run.http.get(ask.table.id, "/v1/charges", params, cursor=params.get("starting_after"))
+        page = split(answer, "data", ("has_more",))
+        (last,) = pick(page.records[-1], "id")
+        walk.step(answer, page.records, last if page.facts["has_more"] else None)
+        yield Page(page.records, answer.at)
+        yield Checkpoint({"last": last})
+        if not page.facts["has_more"]:
+            return
+        params["starting_after"] = last
+
+
 def engine(url: str, folder: str) -> int:
     """The lake's own way: session, budget, checks, raw lines, parts, commits."""
     from datalake.lake.objects import Objects
     from datalake.lake.raw import RawLog
     from datalake.model import Classification, Source, Table
-    from datalake.sources.base import Ask, Checkpoint, Page
     from datalake.sources.engine import HttpRun, extract
     from datalake.sources.http import Http
-    from datalake.sources.paging import Walk
     from datalake.sources.progress import LogProgress
-    from datalake.sources.records import pick, split
-
-    def charges(run: HttpRun, ask: Ask) -> Any:
-        walk, params = Walk(), {"limit": 100}
-        while True:
-            answer = run.http.get(ask.table.id, "/v1/charges", params, cursor=params.get("starting_after"))
-            page = split(answer, "data", ("has_more",))
-            (last,) = pick(page.records[-1], "id")
-            walk.step(answer, page.records, last if page.facts["has_more"] else None)
-            yield Page(page.records, answer.at)
-            yield Checkpoint({"last": last})
-            if not page.facts["has_more"]:
-                return
-            params["starting_after"] = last
 
     table = Table("stripe", "charges", "", "", "core", "charges", (), ("id",), Classification.INTERNAL, "", "", records="data")
     source = Source("stripe", "", "", "", url, "", "seconds", {"charges": table})
-    run = HttpRun(source, Http("stripe", url, moved=True), {"charges": charges})
+    run = HttpRun(source, Http("stripe", url, moved=True), {"charges": charges_by_cursor})
     extraction = extract(run, table, RawLog(Objects(folder), table), run_id="bench", parent=None, progress=LogProgress())
     extraction.commit()
     run.close()
