@@ -26,18 +26,8 @@ from starlette.routing import BaseRoute, Route
 
 from datalake.sandbox.base import Row, StandIn, answer
 from datalake.sandbox.github_graphql import Graph
-from datalake.sandbox.github_world import (
-    API,
-    Owner,
-    Record,
-    Repository,
-    Thing,
-    World,
-    account,
-    iso,
-    organization,
-    repository_record,
-)
+from datalake.sandbox.github_records import API, Owner, Record, Repository, Thing, account, iso, organization, repository_record
+from datalake.sandbox.github_world import World
 
 _VERSIONS = ("2022-11-28", "2026-03-10")
 _DOCS = "https://docs.github.com/rest"
@@ -378,7 +368,7 @@ class GitHub:
         names = token.sees if token.member else ()
         addresses = [f"{what}_url" for what in ("repos", "events", "hooks", "issues", "members", "public_members", "avatar")]
         kept = ("login", "id", "node_id", "url", "description", *addresses)
-        whole = [organization(self.world, self.world.owners[name]) for name in names]
+        whole = [organization(self.world.owners[name], self.world.repositories.values()) for name in names]
         return self._paged(request, [{name: record[name] for name in kept} for record in whole])
 
     def _repositories(self, logins: Iterable[str], token: Token) -> list[Record]:
@@ -402,7 +392,7 @@ class GitHub:
         return owner
 
     def _organization(self, request: Request, token: Token) -> Response:
-        return answer(organization(self.world, self._owner(request, token)))
+        return answer(organization(self._owner(request, token), self.world.repositories.values()))
 
     def _organization_repositories(self, request: Request, token: Token) -> Response:
         return self._paged(request, self._repositories([self._owner(request, token).login], token))

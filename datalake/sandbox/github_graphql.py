@@ -11,7 +11,8 @@ from typing import Any
 from graphql import GraphQLError, GraphQLResolveInfo, build_schema, execute_sync, parse, validate
 from graphql.language import ast
 
-from datalake.sandbox.github_world import Record, Repository, Thing, World, iso, pull_details, star
+from datalake.sandbox.github_records import Record, Repository, Thing, iso, pull_details, star
+from datalake.sandbox.github_world import World
 
 SCHEMA = """
 type Query {

@@ -1,7 +1,7 @@
-"""How GitHub's tables are read: repositories side by side, and one function for each `rows:` of the contracts.
+"""How GitHub's tables are read: one function for each `rows:` of the contracts.
 
-Who asks and within which limits lives in `github_access.py`, GraphQL in `github_graphql.py`. Facts:
-https://docs.github.com/rest. The cursor of a table that is read repository by repository is
+What tables share lives in `github_run.py`, who asks and within which limits in `github_access.py`, GraphQL in
+`github_graphql.py`. Facts: https://docs.github.com/rest. The cursor of a table that is read repository by repository is
 {"repositories": {"<id>": state}}: names change, ids do not.
 
 With a window (`--since`, `--until`) tables that know dates are read for that stretch; the others are read whole, as always.
@@ -11,39 +11,38 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import threading
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
 from datalake.lake.raw import now
 from datalake.model import Source
-from datalake.settings import SettingError, Settings
+from datalake.settings import Settings
 from datalake.sources import github_graphql as graphql
 from datalake.sources import paging
-from datalake.sources.base import (
-    Ask,
-    AuthenticationFailed,
-    Checkpoint,
-    Complete,
-    Item,
-    Page,
-    Permanent,
-    QuotaSpent,
-    Skipped,
-    SourceError,
-)
-from datalake.sources.engine import HttpRun
+from datalake.sources.base import Ask, Checkpoint, Complete, Item, Page, Permanent, Skipped
 from datalake.sources.frontier import MOST_SEEN, Frontier, earlier, text
-from datalake.sources.github_access import Access, Client, Owner, server_time
+from datalake.sources.github_access import Access, Owner, server_time
+from datalake.sources.github_run import (
+    GitHubRun,
+    Pages,
+    Reading,
+    Repository,
+    State,
+    Team,
+    changed_list,
+    each_repository,
+    path_of,
+    side_by_side,
+    times_of,
+    window_of,
+)
 from datalake.sources.http import Answer
 from datalake.sources.paging import Walk
 from datalake.sources.progress import Progress
-from datalake.sources.records import Drop, Record, digest, pick, single, split
+from datalake.sources.records import Record, digest, pick, single, split
 
 OVERLAP = dt.timedelta(hours=1)
 """What is newer than the frontier minus this is read again: a date can be given before its row can be seen."""
@@ -58,202 +57,14 @@ SWEEP_AT_ONCE = 5_000
 """Lists up to this length are read whole as soon as their count says that something is gone."""
 MOST_RUNS = 1_000
 """A filtered list of runs ends there, whatever there is."""
-BATCH_BYTES = 512 * 1024
-"""Records that one scope's reading brings together before they are handed on."""
-
-State = dict[str, Any]
-Reading = Generator[Item, None, State]
-"""The items of one scope; returns its new state."""
-Pages = Iterator[tuple[Answer, list[Record]]]
-
-
-class Scope(Protocol):
-    """What is read by itself and has a state by itself: an organization, a team, a repository."""
-
-    @property
-    def key(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-
-S = TypeVar("S", bound=Scope)
-
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """One repository as the list told it. `name` is owner/name."""
-
-    id: int
-    node: str
-    name: str
-    owner: Owner
-    branch: str
-    created: str
-    pushed: str
-    archived: bool
-    discussions: bool
-
-    @property
-    def key(self) -> str:
-        return str(self.id)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return {"repository_id": self.id, "repository": self.name}
-
-
-@dataclass(frozen=True, slots=True)
-class Team:
-    id: int
-    slug: str
-    owner: Owner
-
-    @property
-    def key(self) -> str:
-        return str(self.id)
-
-    @property
-    def name(self) -> str:
-        return f"{self.owner.login}/{self.slug}"
-
-
-@dataclass
-class Listing:
-    """A list that several tables need: its pages, for its own table, and what it names."""
-
-    pages: list[Page] = field(default_factory=list)
-    names: list[Any] = field(default_factory=list)
-
-
-class TurnedOff(Skipped):
-    """The repository has this feature switched off: there is nothing to read, and what was read before is not gone."""
-
-
-class GitHubRun(HttpRun):
-    """One run: the credentials, and the lists of repositories and teams, read once for all tables."""
-
-    def __init__(self, settings: Settings, source: Source, access: Access) -> None:
-        functions = (single_object, full_list, since, newest_first, commits, created_windows)
-        more = (children_of_changed, from_parent, graphql_newest_first, daily_numbers)
-        super().__init__(source, access.first.http, {function.__name__: function for function in functions + more})
-        self.access = access
-        self.patterns = tuple(pattern.lower() for pattern in settings.names("GITHUB_REPOSITORIES"))
-        self.since = _first_day(settings["GITHUB_SINCE"])
-        self.today = dt.date.min
-        """The day at the source, as its answers tell it."""
-        self.partial: set[str] = set()
-        """Tables from which GitHub left out rows: what is missing there is not gone."""
-        self._lock = threading.RLock()
-        self._lists: dict[tuple[str, str], Listing | SourceError] = {}
-
-    def calls(self, table_id: str) -> dict[str, float]:
-        total: dict[str, float] = defaultdict(float)
-        for session in self.access.sessions():
-            for name, value in session.calls(table_id).items():
-                total[name] += value
-        return dict(total)
-
-    def close(self) -> None:
-        self.workers.close()
-        self.access.close()
-
-    def owners(self, ask: Ask) -> list[Owner]:
-        return self.access.owners(ask.table.id, ask.note)
-
-    def organizations(self, ask: Ask) -> list[Owner]:
-        return [owner for owner in self.owners(ask) if owner.organization]
-
-    def repositories_of(self, ask: Ask, owner: Owner) -> Listing:
-        """All repositories of the owner, read once a run."""
-        return self._listing(ask, owner, "repositories", owner.repositories, owner.records, owner.params, _repository)
-
-    def teams_of(self, ask: Ask, owner: Owner) -> Listing:
-        return self._listing(ask, owner, "teams", f"/orgs/{owner.login}/teams", "", None, _team)
-
-    def repositories(self, ask: Ask) -> list[Repository]:
-        """The repositories that the settings choose. Owners whose list is refused are told, unless all are."""
-        found: list[Repository] = []
-        refused: list[Skipped] = []
-        owners = self.owners(ask)
-        for owner in owners:
-            try:
-                found += self.repositories_of(ask, owner).names
-            except Skipped as skipped:
-                refused.append(skipped)
-                ask.note(f"{owner.login} is left out: {skipped}")
-        if refused and len(refused) == len(owners):
-            raise refused[0]
-        return [r for r in found if not self.patterns or any(fnmatchcase(r.name.lower(), p) for p in self.patterns)]
-
-    def get(self, ask: Ask, client: Client, path: str, params: Iterable[tuple[str, str]] = (), cursor: object = "") -> Answer:
-        """One answer of REST: 200, or 204 and 409 (an empty repository), which mean no rows.
-
-        Raises Skipped for what the token may not see (403, 404, 451), TurnedOff for 410.
-        """
-        answer = client.http.get(ask.table.id, path, list(params), cursor=cursor, accept=(404, 409, 410, 451))
-        if answer.status == 404:
-            raise answer.fault("not found, or the token has no right to know of it", Skipped)
-        if answer.status == 410:
-            raise answer.fault("the feature is turned off", TurnedOff)
-        if answer.status == 451:
-            raise answer.fault("blocked for legal reasons", Skipped)
-        if "partial-results" in answer.headers.get("X-GitHub-SSO", "") and ask.table.name not in self.partial:
-            self.partial.add(ask.table.name)
-            ask.note("GitHub left out rows of organizations with single sign-on: authorize the token for them")
-        self.today = max(self.today, server_time(answer).date())
-        return answer
-
-    def pages(
-        self, ask: Ask, client: Client, path: str, params: Iterable[tuple[str, str]], records: str = "", cursor: object = ""
-    ) -> Pages:
-        """A list page by page: `next` links are followed as they are given, and nothing else."""
-        walk = Walk()
-        answer = self.get(ask, client, path, params, cursor)
-        while True:
-            found = split(answer, records).records if answer.status == 200 else []
-            next_ = answer.link("next")
-            walk.step(answer, found, next_)
-            yield answer, found
-            if next_ is None:
-                return
-            answer = self.get(ask, client, next_, cursor=cursor)
-
-    def _listing(
-        self,
-        ask: Ask,
-        owner: Owner,
-        table: str,
-        path: str,
-        records: str,
-        params: tuple[tuple[str, str], ...] | None,
-        name: Callable[[Owner, Record], Any],
-    ) -> Listing:
-        """A list that is kept for the run; so is the error where it could not be read."""
-        with self._lock:
-            known = self._lists.get((table, owner.login))
-            if known is None:
-                contract = self.source.tables[table]
-                ask = dataclasses.replace(ask, table=contract)
-                # A token to clone with is new in every answer: it goes before lists are compared.
-                drop = Drop(contract.secrets) if contract.secrets else None
-                try:
-                    known = Listing()
-                    for answer, found in self.pages(ask, owner.client, path, params or contract.params, records):
-                        kept = [drop(record) for record in found] if drop else found
-                        known.pages.append(Page(kept, answer.at, {"organization": owner.login}))
-                        known.names += [name(owner, record) for record in found]
-                except SourceError as error:
-                    known = error
-                self._lists[table, owner.login] = known
-        if isinstance(known, SourceError):
-            raise known
-        return known
 
 
 def open_run(settings: Settings, source: Source, progress: Progress) -> GitHubRun:
     """A run with the credentials of the settings. Nothing is asked before the first table. Raises SettingError."""
-    return GitHubRun(settings, source, Access(settings, source, progress))
+    functions = (single_object, full_list, since, newest_first, commits, created_windows)
+    more = (children_of_changed, from_parent, graphql_newest_first, daily_numbers)
+    named = {function.__name__: function for function in functions + more}
+    return GitHubRun(settings, source, Access(settings, source, progress), named)
 
 
 # -- one function for each `rows:` of the contracts --------------------------------------------------------------------
@@ -270,7 +81,7 @@ def single_object(run: GitHubRun, ask: Ask) -> Iterator[Item]:
             yield Page([record], answer.at)
         return {"digest": found}
 
-    return _side_by_side(run, ask, "organizations", run.organizations(ask), read)
+    return side_by_side(run, ask, "organizations", run.organizations(ask), read)
 
 
 def full_list(run: GitHubRun, ask: Ask) -> Iterator[Item]:
@@ -291,12 +102,12 @@ def full_list(run: GitHubRun, ask: Ask) -> Iterator[Item]:
             case _:
                 listed = run.pages(ask, owner.client, ask.table.path.format(org=owner.login), ask.table.params)
                 pages = (Page(found, answer.at, facts) for answer, found in listed)
-                return (yield from _changed_list(run, ask, pages, state, facts, began))
+                return (yield from changed_list(run, ask, pages, state, facts, began))
         # Another table may have asked for the list before this one began.
-        return (yield from _changed_list(run, ask, kept, state, facts, min([began, *(page.at for page in kept)])))
+        return (yield from changed_list(run, ask, kept, state, facts, min([began, *(page.at for page in kept)])))
 
     owners = run.owners(ask) if ask.table.name == "repositories" else run.organizations(ask)
-    return _side_by_side(run, ask, "organizations", owners, read)
+    return side_by_side(run, ask, "organizations", owners, read)
 
 
 def _full_list_of_repository(run: GitHubRun, ask: Ask) -> Iterator[Item]:
@@ -305,12 +116,12 @@ def _full_list_of_repository(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     def read(repository: Repository, state: State) -> Reading:
         if table.name == "contributors" and not ask.window and _quiet(repository, state):
             return state
-        listed = run.pages(ask, repository.owner.client, _path(ask, repository), table.params, table.records)
+        listed = run.pages(ask, repository.owner.client, path_of(ask, repository), table.params, table.records)
         pages = (page for answer, found in listed for page in _with_facts(run, ask, repository, answer, found))
-        state = yield from _changed_list(run, ask, pages, state, {"repository_id": repository.id}, now())
+        state = yield from changed_list(run, ask, pages, state, {"repository_id": repository.id}, now())
         return {**state, "pushed": repository.pushed, "read": run.today.isoformat()} if table.name == "contributors" else state
 
-    return _each_repository(run, ask, read)
+    return each_repository(run, ask, read)
 
 
 def _team_members(run: GitHubRun, ask: Ask) -> Iterator[Item]:
@@ -327,9 +138,9 @@ def _team_members(run: GitHubRun, ask: Ask) -> Iterator[Item]:
         path = ask.table.path.format(org=team.owner.login, team_slug=team.slug)
         facts = {"team_id": team.id, "team_slug": team.slug}
         pages = (Page(found, a.at, facts) for a, found in run.pages(ask, team.owner.client, path, ask.table.params))
-        return (yield from _changed_list(run, ask, pages, state, {"team_id": team.id}, now()))
+        return (yield from changed_list(run, ask, pages, state, {"team_id": team.id}, now()))
 
-    yield from _side_by_side(run, ask, "teams", teams, read)
+    yield from side_by_side(run, ask, "teams", teams, read)
 
 
 def since(run: GitHubRun, ask: Ask) -> Iterator[Item]:
@@ -342,14 +153,14 @@ def since(run: GitHubRun, ask: Ask) -> Iterator[Item]:
 
             def everything() -> Iterator[Page]:
                 for answer, found in _ascending(run, ask, repository, ""):
-                    frontier.fresh(found, _times(found, "updated_at"))
+                    frontier.fresh(found, times_of(found, "updated_at"))
                     yield from _with_facts(run, ask, repository, answer, found)
 
-            state = yield from _changed_list(run, ask, everything(), state, scope, now())
+            state = yield from changed_list(run, ask, everything(), state, scope, now())
             return {**state, **frontier.state(), "swept": run.today.isoformat()}
         began, found_digest = now(), digest(())
         for answer, found in _ascending(run, ask, repository, frontier.start or text(run.since)):
-            fresh = [record for record, _ in frontier.fresh(found, _times(found, "updated_at"))]
+            fresh = [record for record, _ in frontier.fresh(found, times_of(found, "updated_at"))]
             found_digest = digest(fresh, found_digest)
             yield from _with_facts(run, ask, repository, answer, fresh)
         if state or run.since:
@@ -359,15 +170,15 @@ def since(run: GitHubRun, ask: Ask) -> Iterator[Item]:
 
     def read_again(repository: Repository, state: State) -> Reading:
         """Rows that last changed in the window. Those that changed again since are newer than it and left alone."""
-        first, last = _window(ask)
+        first, last = window_of(ask)
         for answer, found in _ascending(run, ask, repository, first):
-            inside = [record for record, time in zip(found, _times(found, "updated_at"), strict=True) if time < last]
+            inside = [record for record, time in zip(found, times_of(found, "updated_at"), strict=True) if time < last]
             yield from _with_facts(run, ask, repository, answer, inside)
             if len(inside) < len(found):
                 break
         return state
 
-    return _each_repository(run, ask, read_again if ask.window else read)
+    return each_repository(run, ask, read_again if ask.window else read)
 
 
 def newest_first(run: GitHubRun, ask: Ask) -> Iterator[Item]:
@@ -375,13 +186,13 @@ def newest_first(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     when = ask.table.cursor or "updated_at"
 
     def read(repository: Repository, state: State) -> Reading:
-        listed = run.pages(ask, repository.owner.client, _path(ask, repository), ask.table.params, ask.table.records)
+        listed = run.pages(ask, repository.owner.client, path_of(ask, repository), ask.table.params, ask.table.records)
         frontier = Frontier({} if ask.window else state, OVERLAP)
         for answer, fresh in _until_known(run, ask, frontier, listed, when):
             yield Page(fresh, answer.at, repository.facts)
         return frontier.state()
 
-    return _each_repository(run, ask, read)
+    return each_repository(run, ask, read)
 
 
 def commits(run: GitHubRun, ask: Ask) -> Iterator[Item]:
@@ -401,7 +212,7 @@ def commits(run: GitHubRun, ask: Ask) -> Iterator[Item]:
         known = set(state.get("seen", ()))
         shas: list[str] = []
         newest, parents = state.get("newest", ""), set()
-        for answer, found in run.pages(ask, repository.owner.client, _path(ask, repository), params, cursor=start):
+        for answer, found in run.pages(ask, repository.owner.client, path_of(ask, repository), params, cursor=start):
             told = [msgspec.json.decode(record, type=_Commit) for record in found]
             fresh = [commit.sha[:SHORT] not in known for commit in told]
             if any(fresh):
@@ -419,14 +230,14 @@ def commits(run: GitHubRun, ask: Ask) -> Iterator[Item]:
         return {"branch": repository.branch, "pushed": repository.pushed, "head": head, "newest": newest, "seen": seen}
 
     def read_again(repository: Repository, state: State) -> Reading:
-        first, last = _window(ask)
+        first, last = window_of(ask)
         until = earlier(last, dt.timedelta(seconds=1))
         params = [*ask.table.params, ("sha", repository.branch), ("since", first), ("until", until)]
-        for answer, found in run.pages(ask, repository.owner.client, _path(ask, repository), params, cursor=first):
+        for answer, found in run.pages(ask, repository.owner.client, path_of(ask, repository), params, cursor=first):
             yield Page(found, answer.at, {**repository.facts, "branch": repository.branch})
         return state
 
-    return _each_repository(run, ask, read_again if ask.window else read)
+    return each_repository(run, ask, read_again if ask.window else read)
 
 
 def _unread_history(
@@ -438,7 +249,7 @@ def _unread_history(
     except Skipped:
         ask.note(f"{repository.name}: the commit {known} is gone, history was rewritten; reading all behind {tip}")
         params = [*ask.table.params, ("sha", tip)]
-        pages = run.pages(ask, repository.owner.client, _path(ask, repository), params)
+        pages = run.pages(ask, repository.owner.client, path_of(ask, repository), params)
     oldest = text(run.since)
     for answer, found in pages:
         told = [record for record in found if msgspec.json.decode(record, type=_Commit).date >= oldest]
@@ -472,26 +283,26 @@ def created_windows(run: GitHubRun, ask: Ask) -> Iterator[Item]:
         created: str = state.get("created", "")
         first, last = earlier(created, RUNS_LOOKBACK) or text(run.since) or repository.created, ""
         if ask.window:
-            first, last = _window(ask)
+            first, last = window_of(ask)
             last = earlier(last, dt.timedelta(seconds=1))
         for answer, found in _runs(run, ask, repository, first, last):
-            fresh = [record for record, time in frontier.fresh(found, _times(found, "updated_at")) if time >= frontier.start]
-            created = max([created, *_times(found, "created_at")])
+            fresh = [record for record, time in frontier.fresh(found, times_of(found, "updated_at")) if time >= frontier.start]
+            created = max([created, *times_of(found, "created_at")])
             if fresh:
                 yield Page(fresh, answer.at, repository.facts)
         return {**frontier.state(), "created": created} if created else {}
 
-    return _each_repository(run, ask, read)
+    return each_repository(run, ask, read)
 
 
 def _runs(run: GitHubRun, ask: Ask, repository: Repository, first: str, last: str) -> Pages:
     """Runs created from `first` to `last`, both inclusive; an empty `last` is open. Halved until each piece can be listed."""
     params = [*ask.table.params, ("created", f"{first}..{last}" if last else f">={first}")]
-    pages = run.pages(ask, repository.owner.client, _path(ask, repository), params, ask.table.records, cursor=first)
+    pages = run.pages(ask, repository.owner.client, path_of(ask, repository), params, ask.table.records, cursor=first)
     for number, (answer, found) in enumerate(pages):
         total = pick(answer.body, "total_count")[0] if number == 0 and found else 0
         if total >= MOST_RUNS:
-            newest = last or _times(found, "created_at")[0]
+            newest = last or times_of(found, "created_at")[0]
             begin, end = dt.datetime.fromisoformat(first), dt.datetime.fromisoformat(newest)
             if end <= begin:
                 raise answer.fault(f"{total} runs were created within one second, more than GitHub lists")
@@ -521,7 +332,7 @@ def graphql_newest_first(run: GitHubRun, ask: Ask) -> Iterator[Item]:
         scope = {"repository_id": repository.id}
         began, totals, newborn = now(), [0], 0
         for answer, fresh in _until_known(run, ask, frontier, listed(repository, totals), when):
-            newborn += sum(time >= state.get("newest", "") for time in _times(fresh, born))
+            newborn += sum(time >= state.get("newest", "") for time in times_of(fresh, born))
             yield Page(fresh, answer.at, repository.facts)
         if ask.window:
             return state
@@ -532,33 +343,33 @@ def graphql_newest_first(run: GitHubRun, ask: Ask) -> Iterator[Item]:
         expected = state["total"] + newborn
         if expected != totals[-1] and run.since is None and (totals[-1] <= SWEEP_AT_ONCE or _due(run, state)):
             pages = (Page(found, answer.at, repository.facts) for answer, found in listed(repository, totals))
-            yield from _changed_list(run, ask, pages, {}, scope, now())
+            yield from changed_list(run, ask, pages, {}, scope, now())
             return {**frontier.state(), "total": totals[-1], "swept": run.today.isoformat()}
         return {**state, **frontier.state(), "total": expected}
 
-    return _each_repository(run, ask, read, still_moving=True)
+    return each_repository(run, ask, read, still_moving=True)
 
 
 def daily_numbers(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     """Numbers by day, of which GitHub keeps two weeks; days whose numbers moved are told."""
 
     def read(repository: Repository, state: State) -> Reading:
-        answer = run.get(ask, repository.owner.client, _path(ask, repository), ask.table.params)
+        answer = run.get(ask, repository.owner.client, path_of(ask, repository), ask.table.params)
         found = split(answer, ask.table.records).records if answer.status == 200 else []
-        days = {day: digest([record]) for day, record in zip(_times(found, "timestamp"), found, strict=True)}
+        days = {day: digest([record]) for day, record in zip(times_of(found, "timestamp"), found, strict=True)}
         known = {} if ask.window else state.get("days", {})
         moved = [record for (day, mark), record in zip(days.items(), found, strict=True) if known.get(day) != mark]
         if moved:
             yield Page(moved, answer.at, repository.facts)
         return {"days": days}
 
-    return _each_repository(run, ask, read, still_moving=True)
+    return each_repository(run, ask, read, still_moving=True)
 
 
 def from_parent(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     """Files of releases as they stood each day that a release was read: their counters of downloads only ever grow."""
     del run
-    first, last = _window(ask) if ask.window else ("", "9")
+    first, last = window_of(ask) if ask.window else ("", "9")
     for commit, rows in paging.by_commit(_from_start(ask), "id"):
         for row in rows:
             day = str(row.add.get("snapshot_date", row.at[:10]))
@@ -575,7 +386,7 @@ def children_of_changed(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     """What hangs on pull requests, read again for those that changed, many in one query."""
     read, size = {"pull_request_details": (_details, 50), "pull_request_reviews": (_reviews, 25)}[ask.table.name]
     batch = graphql.Batch(size)
-    first, last = _window(ask) if ask.window else ("", "9")
+    first, last = window_of(ask) if ask.window else ("", "9")
     changed: dict[int, dict[str, int]] = defaultdict(dict)
     for commit, rows in paging.by_commit(_from_start(ask), "node_id", "number", "updated_at"):
         for row in rows:
@@ -646,103 +457,13 @@ def _nodes(
 # -- what those functions share ----------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Slice:
-    """The reading of one scope while it goes on: what it brought last, and how it ended."""
-
-    scope: Scope
-    reading: Reading
-    items: list[Item] = field(default_factory=list)
-    state: State | None = None
-    error: SourceError | None = None
-
-    def go_on(self) -> _Slice:
-        """Read on until enough came together or the end."""
-        size = 0
-        try:
-            while size < BATCH_BYTES:
-                item = next(self.reading)
-                self.items.append(item)
-                size += sum(memoryview(record).nbytes for record in item.records) if isinstance(item, Page) else 0
-        except StopIteration as stop:
-            self.state = stop.value
-        except SourceError as error:
-            self.error = error
-        return self
-
-
-def _side_by_side(
-    run: GitHubRun, ask: Ask, what: str, scopes: Sequence[S], read: Callable[[S, State], Reading]
-) -> Iterator[Item]:
-    """Read all scopes, several at once. `cursor[what]` holds their states; each that ends sets a checkpoint.
-
-    Scopes that are refused are told and left out, unless all are: then Skipped is raised. One that fails does not hold the
-    others back; its error is raised at the end. A key that is no longer good, or a spent quota, ends it all at once.
-    """
-    states: dict[str, State] = dict(ask.cursor.get(what, {}))
-    going = [_Slice(scope, read(scope, states.get(scope.key, {}))) for scope in scopes]
-    refused: list[_Slice] = []
-    failed: list[_Slice] = []
-    while going:
-        unfinished = []
-        for slice_ in run.workers.each(going, _Slice.go_on):
-            yield from slice_.items
-            slice_.items.clear()
-            if isinstance(slice_.error, AuthenticationFailed | QuotaSpent):
-                raise slice_.error
-            if isinstance(slice_.error, TurnedOff):
-                continue
-            if slice_.error is not None:
-                (refused if isinstance(slice_.error, Skipped) else failed).append(slice_)
-            elif slice_.state is None:
-                unfinished.append(slice_)
-            else:
-                states[slice_.scope.key] = slice_.state
-                yield Checkpoint({**ask.cursor, what: dict(states)})
-        going = unfinished
-    if refused:
-        names = ", ".join(slice_.scope.name for slice_ in refused[:5]) + (" …" if len(refused) > 5 else "")
-        why = str(refused[0].error).removeprefix(f"{ask.table.id}: ")
-        ask.note(f"{len(refused)} of {len(scopes)} {what} left out ({names}): {why}")
-    if failed and failed[0].error:
-        raise failed[0].error
-    if refused and len(refused) == len(scopes) and refused[0].error:
-        raise refused[0].error
-
-
-def _each_repository(
-    run: GitHubRun, ask: Ask, read: Callable[[Repository, State], Reading], *, still_moving: bool = False
-) -> Iterator[Item]:
-    """`read` for every repository. Nothing moves in an archived one, once it was read as such, unless `still_moving`."""
-
-    def careful(repository: Repository, state: State) -> Reading:
-        if repository.archived and state.get("archived") and not still_moving and not ask.window:
-            return state
-        state = yield from read(repository, {name: value for name, value in state.items() if name != "archived"})
-        return {**state, "archived": True} if repository.archived else state
-
-    return _side_by_side(run, ask, "repositories", run.repositories(ask), careful)
-
-
-def _changed_list(run: GitHubRun, ask: Ask, pages: Iterable[Page], state: State, scope: dict[str, Any], began: str) -> Reading:
-    """A whole list, told if it changed; what is missing is gone, unless GitHub said that it left rows out."""
-    items = paging.full_list(pages, None if ask.window else state.get("digest"), scope, began)
-    while True:
-        try:
-            item = next(items)
-        except StopIteration as stop:
-            return {"digest": stop.value}
-        if not (isinstance(item, Complete) and ask.table.name in run.partial):
-            yield item
-
-
 def _ascending(run: GitHubRun, ask: Ask, repository: Repository, start: str) -> Pages:
     """A list sorted by `updated_at`, from `start` on: each page asks from the last time of the page before.
 
     Page numbers would lose rows: one that changes meanwhile goes to the end and moves all behind it up by one. They serve
     only inside one second.
     """
-    client, path = repository.owner.client, _path(ask, repository)
+    client, path = repository.owner.client, path_of(ask, repository)
     walk = Walk()
     read: dict[int, str] = {}
 
@@ -752,7 +473,7 @@ def _ascending(run: GitHubRun, ask: Ask, repository: Repository, start: str) -> 
     answer = asked()
     while True:
         found = split(answer, ask.table.records).records if answer.status == 200 else []
-        times = _times(found, "updated_at")
+        times = times_of(found, "updated_at")
         next_ = answer.link("next")
         moved = bool(next_ and times and times[-1] > times[0])
         walk.step(answer, found, f"since {times[-1]}" if moved else next_)
@@ -773,9 +494,9 @@ def _until_known(
 
     With a window: what lies in it. A whole page, because rows move down while people work.
     """
-    first, last = _window(ask) if ask.window else (frontier.start or text(run.since), "9")
+    first, last = window_of(ask) if ask.window else (frontier.start or text(run.since), "9")
     for answer, found in pages:
-        times = _times(found, when)
+        times = times_of(found, when)
         fresh = [record for record, time in frontier.fresh(found, times) if first <= time < last]
         if fresh:
             yield answer, fresh
@@ -832,48 +553,6 @@ class _Release(msgspec.Struct):
     assets: list[msgspec.Raw] = []
 
 
-class _Listed(msgspec.Struct):
-    """What the list of repositories must tell of each."""
-
-    id: int
-    node_id: str
-    full_name: str
-    default_branch: str | None = None
-    created_at: str | None = None
-    pushed_at: str | None = None
-    archived: bool = False
-    has_discussions: bool = False
-
-
-def _repository(owner: Owner, record: Record) -> Repository:
-    told = msgspec.json.decode(record, type=_Listed)
-    return Repository(
-        told.id,
-        told.node_id,
-        told.full_name,
-        owner,
-        told.default_branch or "HEAD",
-        told.created_at or "2008-01-01T00:00:00Z",
-        told.pushed_at or "",
-        told.archived,
-        told.has_discussions,
-    )
-
-
-def _team(owner: Owner, record: Record) -> Team:
-    id_, slug = pick(record, "id", "slug")
-    return Team(id_, slug, owner)
-
-
-def _path(ask: Ask, repository: Repository) -> str:
-    owner, _, repo = repository.name.partition("/")
-    return ask.table.path.format(owner=owner, repo=repo)
-
-
-def _times(records: Iterable[Record], field_: str) -> list[str]:
-    return [str(pick(record, field_)[0] or "") for record in records]
-
-
 def _tail(record: Record, field_: str) -> int:
     """The number at the end of an address, such as that of a comment's issue."""
     (url,) = pick(record, field_)
@@ -896,21 +575,6 @@ def _quiet(repository: Repository, state: State) -> bool:
     return dt.date.fromisoformat(state["read"]) > dt.datetime.fromisoformat(repository.pushed).date() + dt.timedelta(days=1)
 
 
-def _window(ask: Ask) -> tuple[str, str]:
-    if ask.window is None:
-        raise ValueError("no window was asked for")
-    return text(ask.window.since), text(ask.window.until)
-
-
 def _from_start(ask: Ask) -> Ask:
     """For a window, the parent's whole log is looked through, not only what is new in it."""
     return dataclasses.replace(ask, cursor={}) if ask.window else ask
-
-
-def _first_day(value: str) -> dt.datetime | None:
-    if not value:
-        return None
-    try:
-        return dt.datetime.combine(dt.date.fromisoformat(value), dt.time(), dt.UTC)
-    except ValueError:
-        raise SettingError(f"GITHUB_SINCE is '{value}'; write a day as YYYY-MM-DD") from None
