@@ -27,6 +27,8 @@ class Lake:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._lock = threading.RLock()
+        self._catalog: Catalog | None = None
+        self._rest: CatalogServer | None = None
         self._duckdb: DuckDBPyConnection | None = None
         self._secret = ""
         self._spill = ""
@@ -44,21 +46,25 @@ class Lake:
     def objects(self) -> Objects:
         return Objects(self.settings.lake_url, self.s3.obstore() if self.s3 else None)
 
-    @cached_property
+    @property
     def catalog(self) -> Catalog:
         """pyiceberg's catalog: DATALAKE_CATALOG. Importing pyiceberg costs about two CPU seconds, once a process."""
         from datalake.lake.catalog import open_catalog
 
         with self._lock:
-            return open_catalog(self.settings, self.s3)
+            if self._catalog is None:
+                self._catalog = open_catalog(self.settings, self.s3)
+            return self._catalog
 
-    @cached_property
+    @property
     def _server(self) -> CatalogServer:
         from datalake.lake.catalog import CatalogServer
 
-        server = CatalogServer(self.catalog, writable=True)
-        server.start()
-        return server
+        with self._lock:
+            if self._rest is None:
+                self._rest = CatalogServer(self.catalog, writable=True)
+                self._rest.start()
+            return self._rest
 
     def log(self, table: Table) -> RawLog:
         return RawLog(self.objects, table)
@@ -128,13 +134,13 @@ class Lake:
             if self._duckdb is not None:
                 self._duckdb.close()
                 self._duckdb = None
-            if "_server" in self.__dict__:
-                self._server.shutdown()
-                self._server.server_close()
-                del self._server
-            if "catalog" in self.__dict__:
-                self.catalog.close()
-                del self.catalog
+            if self._rest is not None:
+                self._rest.shutdown()
+                self._rest.server_close()
+                self._rest = None
+            if self._catalog is not None:
+                self._catalog.close()
+                self._catalog = None
             if self._spill:
                 shutil.rmtree(self._spill, ignore_errors=True)
                 self._spill = ""
