@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from rich.console import Console as RichConsole
@@ -92,10 +92,10 @@ def sentence(step: Step) -> str:
     return f"{head} " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in shown.items())
 
 
-def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows of equal keys as a table; a wide screen is assumed where there is none."""
+def print_table(rows: Sequence[Mapping[str, Any]], stream: IO[str] | None = None) -> None:
+    """Rows of equal keys as a table, to the screen or a file; a wide screen is assumed where there is none."""
     if not rows:
-        click.echo("nothing to show")
+        click.echo("nothing to show", file=stream)
         return
     shown = RichTable(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:
@@ -105,7 +105,7 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(_cell(value) for value in row.values()))
-    _console().print(shown)
+    _console(stream).print(shown)
 
 
 def print_contract(table: Table) -> None:
@@ -163,7 +163,7 @@ def write_result(result: Any, form: str, output: str | None) -> None:
         else:
             rows = result.fetchmany(MOST_ROWS + 1)
             shown = [dict(zip(names, row, strict=True)) for row in rows[:MOST_ROWS]]
-            print_table(shown) if shown else click.echo("no rows: " + ", ".join(names))
+            print_table(shown, stream) if shown else click.echo("no rows: " + ", ".join(names), file=stream)
             if len(rows) > MOST_ROWS:
                 click.echo(f"… only the first {MOST_ROWS} rows; --format csv|json|parquet gives all", err=True)
 
@@ -179,5 +179,5 @@ def _cell(value: Any) -> str:
     return str(value).replace("[", r"\[")
 
 
-def _console() -> RichConsole:
-    return RichConsole(width=None if sys.stdout.isatty() else 180, highlight=False)
+def _console(stream: IO[str] | None = None) -> RichConsole:
+    return RichConsole(file=stream, width=None if stream is None and sys.stdout.isatty() else 180, highlight=False)
