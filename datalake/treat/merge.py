@@ -58,11 +58,11 @@ def merge_records(connection: DuckDBPyConnection, table: Table, *, anew: bool, e
 def mark_deleted(connection: DuckDBPyConnection, scan: Scan) -> tuple[int, list[str]]:
     """Mark rows that are gone at the source, keeping their values. Gives their number and what people should know.
 
-    A key that was deleted before it was ever read gets a row of its key alone, so that an older record that comes late does
-    not bring it to life.
+    `_deleted_at` is the last deletion that the source told, or else the first complete reading that missed the row. A key that
+    was deleted before it was ever read gets a row of its key alone, so that an older record that comes late does not bring it
+    to life.
     """
     table, keys = scan.table, _names(identity(scan.table))
-    notes: list[str] = []
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE gone AS
         SELECT {keys}, d.last."at" AS "$at", d.last.sequence AS sequence FROM (
@@ -74,32 +74,40 @@ def mark_deleted(connection: DuckDBPyConnection, scan: Scan) -> tuple[int, list[
             WHERE {_same(identity(table), "newest", "d")} AND (r."$at", r."$n") > (d.last."at", d.last.n)
         )"""
     )
-    if one(connection, 'SELECT count(*) FROM lines WHERE "$op" = \'complete\' AND "$reason" IS NULL'):
-        notes = _find_missing(connection, scan)
-    if not one(connection, "SELECT count(*) FROM gone"):
-        return 0, notes
-    return _changed(
-        connection,
-        f"""MERGE INTO {relation(table)} AS t
-        USING (SELECT {keys}, max("$at") AS "$at", max(sequence) AS sequence FROM gone GROUP BY {keys}) AS s
-        ON {_same(identity(table), "t", "s")}
-        WHEN MATCHED AND t._deleted_at IS NULL AND t._extracted_at <= s."$at" THEN UPDATE SET _deleted_at = s."$at"
-        WHEN NOT MATCHED THEN INSERT ({keys}, _extracted_at, _raw_commit, _deleted_at)
-            VALUES ({", ".join(f"s.{quote(name)}" for name in identity(table))}, s."$at", s.sequence, s."$at")""",
-    ), notes
-
-
-def _find_missing(connection: DuckDBPyConnection, scan: Scan) -> list[str]:
-    """Add to `gone` the rows of completely read scopes that were not read again. Gives what people should know."""
-    table = scan.table
+    deleted = _delete_gone(connection, table)
+    if not one(connection, 'SELECT count(*) FROM lines WHERE "$op" = \'complete\' AND "$reason" IS NULL'):
+        return deleted, []
     unreadable = one(
         connection,
         f"""SELECT count(*) FROM lines WHERE "$reason" IS NOT NULL AND "$op" IS DISTINCT FROM 'delete'
         AND ({" OR ".join(f"{quote(name)} IS NULL" for name in identity(table))})""",
     )
     if unreadable:
-        return [f"{table.id}: {unreadable} lines in quarantine have no readable key, so no row was taken for gone this time"]
+        note = f"{table.id}: {unreadable} lines in quarantine have no readable key, so no row was taken for gone this time"
+        return deleted, [note]
+    connection.execute("DELETE FROM gone")
+    _find_missing(connection, scan)
+    return deleted + _delete_gone(connection, table), []
+
+
+def _delete_gone(connection: DuckDBPyConnection, table: Table) -> int:
+    """Mark the rows that the table `gone` names."""
+    if not one(connection, "SELECT count(*) FROM gone"):
+        return 0
     keys = _names(identity(table))
+    return _changed(
+        connection,
+        f"""MERGE INTO {relation(table)} AS t USING gone AS s ON {_same(identity(table), "t", "s")}
+        WHEN MATCHED AND t._extracted_at <= s."$at" AND (t._deleted_at IS NULL OR t._deleted_at < s."$at")
+            THEN UPDATE SET _deleted_at = s."$at"
+        WHEN NOT MATCHED THEN INSERT ({keys}, _extracted_at, _raw_commit, _deleted_at)
+            VALUES ({", ".join(f"s.{quote(name)}" for name in identity(table))}, s."$at", s.sequence, s."$at")""",
+    )
+
+
+def _find_missing(connection: DuckDBPyConnection, scan: Scan) -> None:
+    """Add to `gone` the living rows of completely read scopes that were not read again."""
+    table, keys = scan.table, _names(identity(scan.table), "t")
     _read_seen(connection, scan)
     scopes = connection.execute(
         """SELECT DISTINCT list_sort(json_keys("$scope")) FROM lines WHERE "$op" = 'complete' AND "$reason" IS NULL"""
@@ -108,12 +116,16 @@ def _find_missing(connection: DuckDBPyConnection, scan: Scan) -> list[str]:
         _read_markers(connection, scan, names)
         inside = _same(names, "t", "m") if names else "true"
         connection.execute(
-            f"""INSERT INTO gone SELECT {_names(identity(table), "t")}, max(m."$at"), max(m.sequence)
+            f"""INSERT INTO gone SELECT {keys}, min(m."$at"), max(m.sequence)
             FROM {relation(table)} AS t JOIN markers AS m ON {inside} AND t._extracted_at < m."$at"
             LEFT JOIN seen ON {_same(identity(table), "seen", "t")}
-            WHERE t._deleted_at IS NULL AND (seen."$at" IS NULL OR seen."$at" < m."$at") GROUP BY {_names(identity(table), "t")}"""
+            WHERE t._deleted_at IS NULL AND (seen."$at" IS NULL OR seen."$at" < m."$at") GROUP BY {keys}"""
         )
-    return []
+    names = _names(identity(table))
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE gone AS
+        SELECT {names}, min("$at") AS "$at", max(sequence) AS sequence FROM gone GROUP BY {names}"""
+    )
 
 
 def _read_seen(connection: DuckDBPyConnection, scan: Scan) -> None:
@@ -135,7 +147,7 @@ def _read_seen(connection: DuckDBPyConnection, scan: Scan) -> None:
             break
         earlier.append(commit)
     if any(commit.parts for commit in earlier):
-        named = tuple(column for column in table.columns if column.name in identity(table))
+        named = tuple(column for column in table.columns if column.name in table.key) or table.columns
         narrow = Scan(scan.log, replace(table, columns=named), scan.source, earlier[::-1], name="earlier")
         narrow.fill(connection)
         connection.execute(f'INSERT INTO seen SELECT {keys}, "$at" FROM earlier WHERE "$op" IS NULL')
