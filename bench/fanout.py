@@ -20,7 +20,7 @@ from datalake.sources.paging import Workers
 
 LATENCY = 0.08
 AT_ONCE = 16
-LIMITS = ((40, 1.0, 1600), (5, 1.0, 200), (100, 1.0, 4000))
+LIMITS = ((40, 2.0, 1600), (5, 1.0, 200), (100, 2.0, 4000))
 """Calls a window, seconds, calls of the work. The last stands for 100 a minute, shortened."""
 
 

@@ -291,11 +291,14 @@ class _Learned:
     STEADY_ROUNDS = 60
     """Rounds (and `STEADY_CALLS`) without a refusal after which the limit is tried one call higher: it may be too low."""
     STEADY_CALLS = 200
+    MOST_CUTS = 6
+    """How often the calls of a window are taken for one in twenty too many before the window is taken for too short."""
 
     def __init__(self) -> None:
         self._limit: _Sliding | None = None
         self._fitted = 0
-        self._round_at = self._round_before = self._sent_at = 0.0
+        self._round_at = self._round_before = self._round_ended = self._sent_at = 0.0
+        self._cuts = 0
         self._sent = self._answered = 0
         self._refusal: _Refusal | None = None
         self._refusals = 0
@@ -360,7 +363,7 @@ class _Learned:
         return self._refusal.wait
 
     def _begin(self, now: float, *, by_guess: bool) -> None:
-        self._round_before, self._round_at = self._round_at, now
+        self._round_before, self._round_ended, self._round_at = self._round_at, self._sent_at, now
         self._sent = self._answered = 0
         self._by_guess = by_guess
 
@@ -377,9 +380,16 @@ class _Learned:
             self._tried, self._step = 0, 1
             self._patience *= 2
         elif limit is not None and self._answered == 0:
-            # Refused at once: the window was not over yet.
-            seconds = max(refusal.window(self._round_before, now), limit.seconds * 1.02)
-            self._limit, self._proven = _Sliding(Limit(limit.calls, seconds)), False
+            # Refused at once. A round that filled much of the window may have begun in the one before, so that too many
+            # calls seemed to fit; otherwise the window was not over yet.
+            long = self._round_ended - self._round_before > limit.seconds / 2
+            if long and self._cuts < self.MOST_CUTS:
+                self._cuts += 1
+                self._limit = _Sliding(Limit(math.ceil(limit.calls * 0.95), limit.seconds))
+            else:
+                seconds = max(refusal.window(self._round_before, now), limit.seconds * 1.02)
+                self._limit = _Sliding(Limit(limit.calls, seconds))
+            self._proven = False
         elif limit is not None and self._proven and not self._doubted:
             # The guess held before: a call that came late to the server fell into the next window.
             self._doubted = True
