@@ -1,5 +1,7 @@
 """What a merge of few changed rows into a large treated table costs: CPU, bytes written, and how both grow with the table.
 
+The statement is the one that treating runs.
+
     python bench/merge.py                     1 M and 10 M rows, 1,000 changed
     python bench/merge.py --rows 100000 1000000 --changed 1000
 
@@ -13,16 +15,20 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datalake.lake.lake import Lake
-from datalake.lake.sql import columns, quote, relation
+from datalake.lake.sql import relation
 from datalake.lake.upkeep import compact
 from datalake.model import Classification, Column, Table, parse_type
 from datalake.settings import Settings
+from datalake.treat.merge import merge_records
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 COLUMNS = {
     "id": "string",
@@ -83,15 +89,24 @@ def charges() -> Table:
     )
 
 
-def merge_sql(table: Table) -> str:
-    names = [name for name in columns(table) if name not in ("_deleted_at", "_unmapped")]
-    sets = ", ".join(f"{quote(name)} = s.{quote(name)}" for name in names if name not in table.key)
-    return (
-        f"MERGE INTO {relation(table)} AS t USING changed AS s ON t.id = s.id "
-        "WHEN MATCHED AND t._extracted_at <= s._extracted_at AND t._row_hash IS DISTINCT FROM s._row_hash "
-        f"THEN UPDATE SET {sets} "
-        f"WHEN NOT MATCHED THEN INSERT ({', '.join(map(quote, names))}) VALUES ({', '.join(f's.{quote(n)}' for n in names)})"
+def change(connection: DuckDBPyConnection, total: int, changed: int, step: int) -> int:
+    """Make the temporary tables that treating leaves for its merge: typed lines, newest of each key, parts."""
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE rows AS {ROWS}, NULL::VARCHAR AS _unmapped FROM (SELECT DISTINCT CASE "
+        "WHEN range % 10 < 7 THEN $total * 9 // 10 + (hash(range, $step) >> 1)::BIGINT % ($total // 10) "
+        "WHEN range % 10 < 9 THEN $total + $step * $changed + range "
+        "ELSE (hash(range, $step) >> 1)::BIGINT % $total END AS n FROM range($changed))",
+        {"total": total, "step": step, "changed": changed},
     )
+    connection.execute(
+        'CREATE OR REPLACE TEMP TABLE lines AS SELECT * EXCLUDE (_extracted_at, _raw_commit), _extracted_at AS "$at", '
+        'row_number() OVER () AS "$n", 0 AS "$part" FROM rows'
+    )
+    connection.execute('CREATE OR REPLACE TEMP TABLE newest AS SELECT id, "$n" FROM lines')
+    connection.execute(
+        'CREATE OR REPLACE TEMP TABLE parts AS SELECT 0 AS "$part", any_value(_raw_commit) AS sequence FROM rows'
+    )
+    return int((connection.execute("SELECT count(*) FROM rows").fetchone() or (0,))[0])
 
 
 def files(folder: Path) -> dict[Path, int]:
@@ -112,17 +127,11 @@ def measure(total: int, changed: int, repeat: int) -> dict[str, float]:
         load, compaction = time.process_time() - begun, 0.0
         cpu, wall, written = [], [], []
         for step in range(1, repeat + 2):
-            connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE changed AS {ROWS} FROM (SELECT DISTINCT CASE "
-                "WHEN range % 10 < 7 THEN $total * 9 // 10 + (hash(range, $step) >> 1)::BIGINT % ($total // 10) "
-                "WHEN range % 10 < 9 THEN $total + $step * $changed + range "
-                "ELSE (hash(range, $step) >> 1)::BIGINT % $total END AS n FROM range($changed))",
-                {"total": total, "step": step, "changed": changed},
-            )
+            given = change(connection, total, changed, step)
             before = files(Path(folder, "treated"))
             begun_cpu, begun = time.process_time(), time.perf_counter()
             connection.execute("BEGIN")
-            connection.execute(merge_sql(table))
+            merge_records(connection, table, anew=False, empty=False)
             connection.execute("COMMIT")
             cpu.append(time.process_time() - begun_cpu)
             wall.append(time.perf_counter() - begun)
@@ -131,7 +140,6 @@ def measure(total: int, changed: int, repeat: int) -> dict[str, float]:
             rows, keys, newest = connection.execute(
                 f"SELECT count(*), count(DISTINCT id), count(*) FILTER (_raw_commit = {step + 1}) FROM {relation(table)}"
             ).fetchone() or (0, 0, 0)
-            given = (connection.execute("SELECT count(*) FROM changed").fetchone() or (0,))[0]
             if rows != keys or newest != given:
                 raise SystemExit(f"wrong after merge {step}: {rows} rows, {keys} keys, {newest} of {given} changed rows")
             if step == 1:
@@ -164,10 +172,9 @@ def main() -> None:
     for table in measured:
         print(
             f"merge of {options.changed:,} rows into {table['rows']:,}: {table['cpu_s']} CPU s, {table['wall_s']} s, "
-            f"{table['written_bytes'] / 1e6:.2f} MB written of {table['table_bytes'] / 1e6:.0f} MB",
-            file=sys.stderr,
+            f"{table['written_bytes'] / 1e6:.2f} MB written of {table['table_bytes'] / 1e6:.0f} MB"
         )
-    print(f"growth of CPU from the smallest to the largest table: {growth}x (at most 2x)", file=sys.stderr)
+    print(f"growth of CPU from the smallest to the largest table: {growth}x (at most 2x)")
 
 
 if __name__ == "__main__":
