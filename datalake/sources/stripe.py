@@ -36,7 +36,7 @@ from datalake.sources.http import Answer, Http, Verdict
 from datalake.sources.paging import ParentRow, Walk, by_commit
 from datalake.sources.paging import full_list as told_if_changed
 from datalake.sources.progress import Progress
-from datalake.sources.records import Record, digest, elements, inner, pick, single, split
+from datalake.sources.records import Record, Split, digest, elements, inner, pick, single, split
 
 VERSION = "2026-10-28.endive"
 """The API version that the contracts describe."""
@@ -278,15 +278,18 @@ def invoice_items(run: StripeRun, ask: Ask) -> Iterator[Item]:
     head = ask.parent.head() if ask.parent else None
     sequence = ask.cursor.get("parent_sequence", head.sequence if head else 0)
     cursor = {"parent_sequence": sequence, "pending": ask.cursor.get("pending", "")}
+    read: set[str] = set()
     for item in _objects_then_events(run, ask, cursor):
         if isinstance(item, Checkpoint):
             follows, cursor = follows and "through" in item.cursor, item.cursor
+        elif isinstance(item, Page) and follows:
+            read.update(pick(record, "id")[0] for record in item.records)
         yield item
     ask = dataclasses.replace(ask, cursor=cursor)
     if follows:
         for commit, rows in by_commit(ask, "id", "lines"):
             for batch in _batches(rows, CHUNK):
-                yield from _items_of_invoices(run, ask.table, batch)
+                yield from _items_of_invoices(run, ask.table, batch, read)
             cursor = {**cursor, "parent_sequence": commit.sequence}
             yield Checkpoint(cursor)
     pages = list(_pages(run, ask.table, ask.table.path, "GET /v1/invoiceitems", [*_params(ask.table), ("pending", "true")]))
@@ -450,9 +453,11 @@ def _list_page(run: StripeRun, table: Table, chain: _Chain) -> _Listed:
         return _Listed(answer, cursor_gone=True)
     page = split(answer, "data", ["has_more"])
     if not page.records:
+        _ended(answer, page)
         chain.walk.step(answer, page.records)
         return _Listed(answer)
-    newest, (oldest, last_id) = pick(page.records[0], _when(table))[0], pick(page.records[-1], _when(table), "id")
+    newest, oldest = _created(table, page.records[0]), _created(table, page.records[-1])
+    (last_id,) = pick(page.records[-1], "id")
     chain.walk.step(answer, page.records, last_id if page.facts["has_more"] else None)
     if not (chain.low <= oldest <= newest < chain.high):
         raise answer.fault(f"rows from {oldest} to {newest} came where {chain.low} to {chain.high} was asked for")
@@ -538,12 +543,20 @@ def _sum(one: str, other: str) -> str:
 
 def _dated(table: Table, records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
     for record in records:
-        yield pick(record, _when(table))[0], record
+        yield _created(table, record), record
 
 
-def _when(table: Table) -> str:
-    """The field that holds when a row was created; the filter is called `created` everywhere."""
-    return table.cursor or "created"
+def _created(table: Table, record: Record) -> int:
+    """When a row was created. Its field may have another name, the filter is called `created` everywhere."""
+    (created,) = pick(record, table.cursor or "created")
+    if not isinstance(created, int):
+        raise Permanent(f"{table.id}: a row came without a number in '{table.cursor}': {bytes(record)[:200]!r}")
+    return created
+
+
+def _ended(answer: Answer, page: Split) -> None:
+    if page.facts["has_more"]:
+        raise answer.fault("the answer says that there is more, and brings no row to go on from")
 
 
 # The feed
@@ -674,21 +687,22 @@ def _read_children(run: StripeRun, table: Table, parent_id: str) -> list[Item]:
     return _children(table, parent_id, pages, pages[0].at)
 
 
-def _items_of_invoices(run: StripeRun, table: Table, invoices: Sequence[ParentRow]) -> Iterator[Item]:
-    """The invoice items that stand behind the lines of changed invoices, as they are now."""
-    ids, long = {}, []
+def _items_of_invoices(run: StripeRun, table: Table, invoices: Sequence[ParentRow], read: set[str]) -> Iterator[Item]:
+    """The invoice items that stand behind the lines of changed invoices, as they are now. `read` are known already."""
+    ids: set[str] = set()
+    long = []
     for row in invoices:
-        id_, lines = row.fields
+        lines = row.fields[1]
         if row.deleted or not lines:
             continue
         if lines["has_more"]:
             long.append(row)
             continue
         for line in lines["data"]:
-            for details in (line["parent"] or {}).values():
-                if isinstance(details, dict) and details.get("invoice_item"):
-                    ids[details["invoice_item"]] = id_
-    yield from run.workers.each(ids, lambda id_: _by_id(run, table, id_))
+            details = [value for value in (line.get("parent") or {}).values() if isinstance(value, dict)]
+            ids.update(each["invoice_item"] for each in details if each.get("invoice_item"))
+    yield from run.workers.each(sorted(ids - read), lambda id_: _by_id(run, table, id_))
+    read.update(ids)
     for pages in run.workers.each(
         _distinct(long),
         lambda id_: list(_pages(run, table, table.path, "GET /v1/invoiceitems", [*_params(table), ("invoice", id_)])),
@@ -754,7 +768,9 @@ def _pages(
             yield Page([], answer.at)
             return
         page = split(answer, "data", ["has_more"])
-        more = bool(page.facts["has_more"] and page.records)
+        if not page.records:
+            _ended(answer, page)
+        more = bool(page.facts["has_more"])
         after = pick(page.records[-1], "id")[0] if more else ""
         walk.step(answer, page.records, after or None)
         yield Page(page.records, answer.at)

@@ -346,13 +346,21 @@ def test_a_deleted_row_to_start_after_costs_no_row(tmp_path: Path) -> None:
         assert isinstance(done, Permanent)
 
 
-def test_a_filter_that_is_not_obeyed_is_an_error(tmp_path: Path) -> None:
-    with running("stripe", now=NOW, scale=0.2, limits=False) as server:
-        charge = {"id": "ch_1", "object": "charge", "created": NOW + DAY}
-        server.fault("/v1/charges", status=200, body=json.dumps({"object": "list", "data": [charge], "has_more": False}))
+@pytest.mark.parametrize(
+    "page, says",
+    [
+        ({"data": [{"id": "ch_1", "created": NOW + DAY}], "has_more": False}, "was asked for"),
+        ({"data": [{"id": "ch_1", "created": None}], "has_more": False}, "without a number in 'created'"),
+        ({"data": [], "has_more": True}, "there is more, and brings no row"),
+        ({"error": {"message": "odd"}}, "is an error although its status is not"),
+    ],
+)
+def test_a_page_that_cannot_be_right_is_an_error(tmp_path: Path, page: dict[str, Any], says: str) -> None:
+    with running("stripe", now=NOW, scale=0.1, limits=False) as server:
+        server.fault("/v1/charges", status=200, body=json.dumps(page))
         (done,) = Lake(tmp_path, server.env).sync("charges").values()
         assert isinstance(done, Permanent)
-        assert "was asked for" in str(done)
+        assert says in str(done)
 
 
 def test_stripe_says_whether_to_come_again(tmp_path: Path) -> None:
