@@ -52,7 +52,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STRIPE_API_KEY", "", "Restricted key (rk_…) with Read on the wanted resources and on Events.", secret=True),
     Setting("STRIPE_ACCOUNT", "", "Connected account (acct_…) to read instead of the key's own."),
     Setting("STRIPE_BASE_URL", "", "Another address for Stripe's API, such as a stand-in on loopback."),
-    Setting("STRIPE_SINCE", "", "First day to load (YYYY-MM-DD); empty: everything."),
+    Setting(
+        "STRIPE_SINCE",
+        "",
+        "First day to load (YYYY-MM-DD); empty: everything. Customers, subscriptions and the catalogue always come whole.",
+    ),
     Setting("GITHUB_TOKEN", "", "Personal access token; or use an App (below).", secret=True),
     Setting("GITHUB_APP_ID", "", "Id (or client id) of a GitHub App installed on the organizations."),
     Setting("GITHUB_APP_PRIVATE_KEY", "", "The App's private key (PEM text, or the path of the file).", secret=True),
