@@ -126,10 +126,10 @@ def _full_list_of_repository(run: GitHubRun, ask: Ask) -> Iterator[Item]:
 
 def _team_members(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     """The members of each team: they change without a trace in the team's own record. A team that is gone has none."""
-    teams = [team for owner in run.organizations(ask) for team in run.teams_of(ask, owner).names]
+    teams, refused = run.listed(ask, run.organizations(ask), run.teams_of)
     known: dict[str, State] = ask.cursor.get("teams", {})
     gone = known.keys() - {team.key for team in teams}
-    if gone and "teams" not in run.partial:
+    if gone and not refused and "teams" not in run.partial:
         yield from (Complete({"team_id": int(key)}, now()) for key in sorted(gone))
         ask = dataclasses.replace(ask, cursor={"teams": {key: known[key] for key in known if key not in gone}})
         yield Checkpoint(ask.cursor)
@@ -214,7 +214,7 @@ def commits(run: GitHubRun, ask: Ask) -> Iterator[Item]:
         newest, parents = state.get("newest", ""), set()
         for answer, found in run.pages(ask, repository.owner.client, path_of(ask, repository), params, cursor=start):
             told = [msgspec.json.decode(record, type=_Commit) for record in found]
-            fresh = [commit.sha[:SHORT] not in known for commit in told]
+            fresh = [commit.sha[:SHORT] not in known and commit.date >= text(run.since) for commit in told]
             if any(fresh):
                 yield Page([record for record, new in zip(found, fresh, strict=True) if new], answer.at, facts)
             parents |= {parent.sha for commit, new in zip(told, fresh, strict=True) if new for parent in commit.parents}

@@ -152,19 +152,25 @@ class GitHubRun(HttpRun):
         return self._listing(ask, owner, "teams", f"/orgs/{owner.login}/teams", "", None, _team)
 
     def repositories(self, ask: Ask) -> list[Repository]:
-        """The repositories that the settings choose. Owners whose list is refused are told, unless all are."""
-        found: list[Repository] = []
+        """The repositories that the settings choose."""
+        found, _ = self.listed(ask, self.owners(ask), self.repositories_of)
+        return [r for r in found if not self.patterns or any(fnmatchcase(r.name.lower(), p) for p in self.patterns)]
+
+    def listed(
+        self, ask: Ask, owners: Sequence[Owner], list_of: Callable[[Ask, Owner], Listing]
+    ) -> tuple[list[Any], list[Skipped]]:
+        """What the owners' lists name, and the refusals. Owners that refuse are told; if all do, the first is raised."""
+        found: list[Any] = []
         refused: list[Skipped] = []
-        owners = self.owners(ask)
         for owner in owners:
             try:
-                found += self.repositories_of(ask, owner).names
+                found += list_of(ask, owner).names
             except Skipped as skipped:
                 refused.append(skipped)
                 ask.note(f"{owner.login} is left out: {skipped}")
         if refused and len(refused) == len(owners):
             raise refused[0]
-        return [r for r in found if not self.patterns or any(fnmatchcase(r.name.lower(), p) for p in self.patterns)]
+        return found, refused
 
     def get(self, ask: Ask, client: Client, path: str, params: Iterable[tuple[str, str]] = (), cursor: object = "") -> Answer:
         """One answer of REST: 200, or 204 and 409 (an empty repository), which mean no rows.

@@ -325,6 +325,16 @@ def test_a_start_date_bounds_facts_and_never_dictionaries(tmp_path: Path, small:
     assert completes == [], "what was not read is not gone"
 
 
+def test_a_start_date_holds_for_commits_that_come_later_with_old_dates(tmp_path: Path) -> None:
+    with fresh(tmp_path, GITHUB_SINCE="2026-10-20") as (server, lake):
+        lake.sync("commits")
+        server.advance(1)
+        assert lake.sync("commits")["commits"].rows > 0
+        found = {key: row.record["commit"]["committer"]["date"] for key, row in lake.rows("commits").items()}
+        told = [row for row in server.ledger("commits") if row.record["commit"]["committer"]["date"] >= "2026-10-20"]
+        assert sorted(found.values()) == sorted(row.record["commit"]["committer"]["date"] for row in told)
+
+
 def test_a_window_of_the_past_is_read_again_and_leaves_the_cursor_alone(tmp_path: Path, small: Server) -> None:
     lake = RawLake(tmp_path, small.env)
     lake.sync()
@@ -365,6 +375,17 @@ def test_a_full_read_starts_from_nothing(tmp_path: Path) -> None:
 
 
 # -- lists that move, rows that are left out ---------------------------------------------------------------------------
+
+
+def test_teams_of_an_organization_that_refuses_them_are_not_gone(tmp_path: Path) -> None:
+    with fresh(tmp_path) as (server, lake):
+        lake.sync("team_members")
+        server.fault("/orgs/acme/teams", status=403, body='{"message": "You must be a member."}', times=2)
+        with pytest.raises(Skipped, match="You must be a member"):
+            RawLake(tmp_path / "acme", server.env, GITHUB_ORGANIZATIONS="acme").sync("team_members")
+        extraction = lake.sync("team_members")["team_members"]
+        assert extraction.notes[0].startswith("acme is left out: ")
+        assert lake.differences("team_members", server.ledger("team_members")) == []
 
 
 def test_rows_left_out_by_single_sign_on_are_told_and_not_taken_for_gone(tmp_path: Path) -> None:
