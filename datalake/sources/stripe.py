@@ -124,7 +124,7 @@ class StripeRun(HttpRun):
         created = pick(single(answer), "created")[0] if answer.status == 200 else None
         return int(created) if created else 1_293_840_000
 
-    def events(self, since: int, ask: Ask) -> Iterator[Event]:
+    def events(self, since: int, ask: Ask) -> list[Event]:
         """Events from `since` to the horizon. One pass serves all tables: what was read for one is not read again."""
         horizon = self.horizon
         with self._feed_lock:
@@ -138,7 +138,7 @@ class StripeRun(HttpRun):
                         found[event.id] = event
                 self._events += found.values()
                 self._events_from = since
-        return (event for event in self._events if event.created >= since)
+            return [event for event in self._events if event.created >= since]
 
 
 def open_run(settings: Settings, source: Source, progress: Progress) -> StripeRun:
@@ -295,7 +295,7 @@ def invoice_items(run: StripeRun, ask: Ask) -> Iterator[Item]:
     pages = list(_pages(run, ask.table, ask.table.path, "GET /v1/invoiceitems", [*_params(ask.table), ("pending", "true")]))
     pending = digest(record for page in pages for record in page.records)
     if pending != cursor["pending"]:
-        yield from pages if follows else ()
+        yield from pages
         yield Checkpoint({**cursor, "pending": pending})
 
 
