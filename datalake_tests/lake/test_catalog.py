@@ -14,8 +14,9 @@ import requests
 from datalake.lake.catalog import CatalogServer, serve
 from datalake.lake.lake import Lake
 from datalake.lake.sql import relation
+from datalake.lake.upkeep import compact
 from datalake.model import QUALITY
-from datalake_tests.lake.build import ask, fingerprint, merge, open_lake, table
+from datalake_tests.lake.build import ask, fingerprint, merge, merge_sql, open_lake, table
 
 
 @pytest.fixture
@@ -234,3 +235,24 @@ def test_two_processes_create_a_lake_at_once(tmp_path: Path) -> None:
     assert len(lake.catalog.list_tables("stripe")) == 5
     assert fingerprint(lake, table("a"))[:2] == (50, 50)
     lake.close()
+
+
+def test_a_rest_catalog_takes_our_commits(server: CatalogServer, tmp_path: Path) -> None:
+    """A lake whose catalog is somebody's REST catalog writes through it, and is refused by it."""
+    charges = table()
+    other = open_lake(tmp_path / "lake", DATALAKE_CATALOG=server.url, DATALAKE_CATALOG_TOKEN=server.token)
+    other.ensure_table(charges)
+    other.on_commit(charges.identifier, {"datalake.raw_commit": "3"})
+    merge(other, charges, 5, 30, 1)
+    assert fingerprint(other, charges)[:2] == (30, 30)
+    assert other.properties(charges)["datalake.raw_commit"] == "3"
+    slow = other.connect()
+    slow.execute("BEGIN")
+    slow.execute(merge_sql(charges), {"start": 0, "stop": 10, "step": 2})
+    merge(other, charges, 20, 40, 3)
+    with pytest.raises(duckdb.TransactionException, match="409"):
+        slow.execute("COMMIT")
+    slow.close()
+    assert compact(other, charges) is not None
+    assert fingerprint(other, charges)[:2] == (40, 40)
+    other.close()
