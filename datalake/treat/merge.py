@@ -20,6 +20,11 @@ from datalake.treat.values import Values, member, texts
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+PORTION = 0.125
+"""Share of DuckDB's memory that the rows of one statement may take."""
+SAMPLE = 2000
+"""Lines looked at to tell how wide rows are."""
+
 _RECORDS = '"$op" IS NULL AND "$reason" IS NULL'
 
 
@@ -37,12 +42,32 @@ def merge_records(connection: DuckDBPyConnection, table: Table, *, anew: bool, e
 
     `anew` writes rows whose fingerprint is equal too (the contract may have changed). `empty` says the table has no row.
     """
+    return sum(_merge_some(connection, table, some, anew, empty) for some in _portions(connection))
+
+
+def _portions(connection: DuckDBPyConnection) -> list[tuple[int, int]]:
+    """Stretches of `$n` whose newest records are together small beside DuckDB's memory.
+
+    DuckDB's Parquet writer holds up to 122,880 rows of a file in memory, however wide they are, and cannot spill them.
+    """
+    limit = one(connection, "SELECT current_setting('memory_limit')")
+    step = 1 + one(connection, "SELECT count(*) FROM lines") // SAMPLE
+    width = one(connection, 'SELECT avg(strlen(CAST(lines AS VARCHAR))) FROM lines WHERE "$n" % ? = 0', [step]) or 1
+    rows = max(1000, int(_bytes(limit) * PORTION / width))
+    return connection.execute(
+        """SELECT min("$n"), max("$n") FROM (SELECT "$n", (row_number() OVER (ORDER BY "$n") - 1) // ? AS portion FROM newest)
+        GROUP BY portion ORDER BY portion""",
+        [rows],
+    ).fetchall()
+
+
+def _merge_some(connection: DuckDBPyConnection, table: Table, some: tuple[int, int], anew: bool, empty: bool) -> int:
     names = [name for name in columns(table) if name != "_deleted_at"]
     own = {"_extracted_at": '"$at"', "_raw_commit": "sequence"}
     rows = f"""SELECT {", ".join(f"{own.get(name, quote(name))} AS {quote(name)}" for name in names)}
-        FROM lines SEMI JOIN newest USING ("$n") JOIN parts USING ("$part")"""
+        FROM lines SEMI JOIN newest USING ("$n") JOIN parts USING ("$part") WHERE "$n" BETWEEN ? AND ?"""
     if empty:
-        return _changed(connection, f"INSERT INTO {relation(table)} ({_names(names)}) {rows}")
+        return _changed(connection, f"INSERT INTO {relation(table)} ({_names(names)}) {rows}", some)
     newer = "s._extracted_at > t._extracted_at OR (s._extracted_at = t._extracted_at AND s._raw_commit >= t._raw_commit)"
     differs = "true" if anew else "t._row_hash <> s._row_hash OR t._deleted_at <= s._extracted_at"
     return _changed(
@@ -52,6 +77,7 @@ def merge_records(connection: DuckDBPyConnection, table: Table, *, anew: bool, e
             {", ".join(f"{quote(name)} = s.{quote(name)}" for name in names)},
             _deleted_at = CASE WHEN t._deleted_at > s._extracted_at THEN t._deleted_at END
         WHEN NOT MATCHED THEN INSERT ({_names(names)}) VALUES ({", ".join(f"s.{quote(name)}" for name in names)})""",
+        some,
     )
 
 
@@ -178,9 +204,18 @@ def _read_markers(connection: DuckDBPyConnection, scan: Scan, names: Sequence[st
         raise ValueError(f"{scan.table.id}: the complete scope {wrong[0]} does not fit the columns {', '.join(names)}")
 
 
-def _changed(connection: DuckDBPyConnection, statement: str) -> int:
-    count: int = one(connection, statement)
+def _changed(connection: DuckDBPyConnection, statement: str, parameters: Sequence[int] = ()) -> int:
+    count: int = one(connection, statement, parameters)
     return count
+
+
+def _bytes(size: str) -> float:
+    """
+    >>> _bytes("953.6 MiB")
+    999922073.6
+    """
+    number, unit = size.split()
+    return float(number) * 1024.0 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit)
 
 
 def _names(names: Iterable[str], table: str | None = None) -> str:

@@ -76,7 +76,8 @@ of = table({"id": "string", "amount": "int64", "text": "string", "more": "json"}
 batch = prepare(lake, of, source=source(), run_id="run")
 assert batch.passed, batch.checks
 batch.commit()
-print(json.dumps([batch.table_rows, batch.rows_rejected, batch.rows_superseded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(json.dumps([batch.table_rows, batch.rows_rejected, batch.rows_superseded, peak]))
 """
 
 
