@@ -14,6 +14,8 @@ import dagster as dg
 from datalake.assets.specs import asset_key
 from datalake.model import Layer, Source, Table
 from datalake.resources import LakeResource
+from datalake.settings import SettingError
+from datalake.sources.base import SourceError
 from datalake.treat.gates import gates
 
 if TYPE_CHECKING:
@@ -66,9 +68,21 @@ def step_results(step: "Step") -> Iterator[dg.AssetCheckResult]:
         asset_key=key,
         check_name=OUTCOME[step.layer],
         passed=step.error is None,
-        description=str(step.error) if step.error else None,
+        description=reason(step.error) if step.error else None,
         metadata={"error": type(step.error).__name__} if step.error else {},
     )
+
+
+def foreseen(error: Exception) -> bool:
+    """Whether the error is one of the lake's own, whose message says it all."""
+    from datalake.pipeline import GateClosed
+
+    return isinstance(error, SourceError | SettingError | GateClosed)
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, for people."""
+    return str(error) if foreseen(error) else f"{type(error).__name__}: {error}"
 
 
 def observing_keys(tables: Sequence[Table]) -> list[dg.AssetCheckKey]:

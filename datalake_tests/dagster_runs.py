@@ -1,6 +1,5 @@
 """Runs of the real assets against a stand-in, for the tests of the Dagster layer."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,19 +25,19 @@ TABLES = ("coupons", "balance_transactions", "balance_transaction_fee_details", 
 class Runs:
     """A few tables of Stripe, an instance of Dagster in memory, a lake in a folder."""
 
-    def __init__(self, server: Server, folder: Path, retry: dg.RetryPolicy | None = None) -> None:
-        whole = contracts.load_source("stripe")
+    def __init__(self, server: Server, folder: Path, instance: dg.DagsterInstance, retry: dg.RetryPolicy | None) -> None:
         self.server = server
         self.folder = folder
-        self.source: Source = dataclasses.replace(whole, tables={name: whole.tables[name] for name in TABLES})
-        self.instance = dg.DagsterInstance.ephemeral()
+        self.source: Source = contracts.load_source("stripe")
+        self.tables = [self.source.tables[name] for name in TABLES]
+        self.instance = instance
         self._retry = {"retry": retry} if retry else {}
 
     def definitions(self, more: Sequence[Any] = ()) -> dg.Definitions:
-        settings, tables = Settings.load({}), list(self.source.tables.values())
+        settings = Settings.load({})
         return dg.Definitions(
-            assets=[source_assets(self.source, tables, settings, **self._retry), *more],
-            asset_checks=[observing_checks(self.source, tables)],
+            assets=[source_assets(self.source, self.tables, settings, **self._retry), *more],
+            asset_checks=[observing_checks(self.source, self.tables)],
             resources={"lake": lake_resource, RAW_IO: raw_io_manager, TREATED_IO: treated_io_manager},
             executor=dg.in_process_executor,
         )
@@ -62,7 +61,8 @@ def stripe_runs(folder: Path, retry: dg.RetryPolicy | None = None) -> Iterator[R
         patch.setenv("DATALAKE_URL", str(folder / "lake"))
         for name, value in server.env.items():
             patch.setenv(name, value)
-        yield Runs(server, folder / "lake", retry)
+        with dg.DagsterInstance.ephemeral() as instance:
+            yield Runs(server, folder / "lake", instance, retry)
 
 
 def materialized(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:

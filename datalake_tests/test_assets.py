@@ -68,7 +68,7 @@ def test_a_table_that_fails_holds_back_no_other(runs: Runs) -> None:
     assert set(materialized(result)) == EVERYTHING - {"raw_coupons", "coupons", "athena_coupons"}
     assert set(reasons(result)) == {"raw_coupons.extracted"}
     assert "no permission for coupons" in reasons(result)["raw_coupons.extracted"]
-    assert failure(result).startswith("1 of 4 tables failed. stripe.coupons (raw)")
+    assert failure(result).startswith("1 of 4 tables failed. stripe/raw_coupons: stripe.coupons")
     assert retries(result) == 0, "a lasting failure is not tried again"
 
 
@@ -90,7 +90,13 @@ def test_a_publication_that_fails_holds_back_no_other(runs: Runs) -> None:
 def test_a_closed_gate_publishes_nothing_and_shows_its_verdict(runs: Runs) -> None:
     assert runs.run().success
     before = _rows(runs, "coupons")
-    broken = json.dumps({"object": "list", "has_more": False, "data": [{"id": f"c{n}", "created": "soon"} for n in range(50)]})
+    broken = json.dumps(
+        {
+            "object": "list",
+            "has_more": False,
+            "data": [{"id": f"c{n}", "created": 1767225600, "times_redeemed": "often"} for n in range(50)],
+        }
+    )
     runs.server.fault("/v1/coupons", status=200, body=broken, times=99, headers={"Content-Type": "application/json"})
     result = runs.run("raw_coupons", "coupons", "athena_coupons", "raw_charges", "charges", config={"full": True})
 

@@ -54,6 +54,8 @@ def raw(lake: Lake, table: Table, extraction: Extraction | None) -> dict[str, An
 def treated(lake: Lake, table: Table, batch: Batch | None) -> dict[str, Any]:
     """Facts of a treated materialisation. None: raw held nothing new."""
     facts: dict[str, Any] = {name: getattr(batch, name) if batch else 0 for name in BATCH_COUNTS}
+    if batch and batch.drift:
+        facts["unknown_fields"] = dg.MetadataValue.json(batch.drift)
     return facts | {"unchanged": batch is None} | _published(lake, table)
 
 

@@ -6,6 +6,7 @@ table would hold back all others (docs/adr/0004-one-step-a-source.md). The work 
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -82,21 +83,21 @@ def source_assets(
     )
     def sync(context: dg.AssetExecutionContext, config: SyncConfig, lake: dg.ResourceParam[LakeResource]) -> Iterator[Event]:
         done: set[str] = set()
-        failures: list[Step] = []
+        failures: dict[dg.AssetKey, Exception] = {}
         try:
             for step in _steps(context, config, lake.open(), source, tables):
                 yield from _publish(context, lake.open(), step)
                 done.add(step.table.name)
                 if step.error:
-                    failures.append(step)
+                    failures[asset_key(step.table, step.layer)] = step.error
         except Exception as error:  # a retry policy would retry anything but this
-            raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=_passing(error)) from error
+            raise dg.Failure(checks.reason(error), allow_retries=_passing(error)) from error
         if failures:
+            told = {key.to_user_string(): checks.reason(error) for key, error in failures.items()}
             raise dg.Failure(
-                f"{len(failures)} of {len(done)} tables failed. "
-                + "; ".join(f"{step.table.id} ({step.layer}): {step.error}" for step in failures),
-                metadata={asset_key(step.table, step.layer).to_user_string(): str(step.error) for step in failures},
-                allow_retries=any(_passing(step.error) for step in failures),
+                f"{len(failures)} of {len(done)} tables failed. " + "; ".join(f"{key}: {why}" for key, why in told.items()),
+                metadata=told,
+                allow_retries=any(map(_passing, failures.values())),
             )
 
     return sync
@@ -115,7 +116,7 @@ def _steps(
         lake,
         source,
         [table for table in tables if layers[table.name]],
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         layers=layers,
         window=config.window(),
         full=config.full,
@@ -126,14 +127,15 @@ def _steps(
 def _publish(context: dg.AssetExecutionContext, lake: "Lake", step: "Step") -> Iterator[Event]:
     """Commit a finished step, and tell Dagster: an output for what is published, a failed check for what is not."""
     if not step.error:
-        try:
+        with suppress(Exception):  # the step holds it; one table that fails never stops the others
             step.commit()
-        except Exception:  # the step holds it; one table that fails never stops the others
-            context.log.exception(f"{step.table.id}: the {step.layer} layer was not published")
     if step.error:
-        context.log.error(f"{step.table.id}: {step.layer} failed: {step.error}")
+        context.log.error(
+            f"{step.table.id}: {step.layer} failed: {checks.reason(step.error)}",
+            exc_info=None if checks.foreseen(step.error) else step.error,
+        )
     else:
-        for note in step.notes:
+        for note in (*step.notes, *getattr(step.result, "notes", ())):
             context.log.info(f"{step.table.id}: {note}")
         yield _output(lake, step)
     for result in checks.step_results(step):
@@ -152,6 +154,6 @@ def _output(lake: "Lake", step: "Step") -> dg.Output[Any]:
     return dg.Output(None, name, metadata=facts | metadata.athena(lake, step.table, registration))
 
 
-def _passing(error: Exception | None) -> bool:
+def _passing(error: Exception) -> bool:
     """Whether it would likely work later today: a spent quota would not."""
     return isinstance(error, Transient) and not isinstance(error, QuotaSpent)

@@ -96,10 +96,6 @@ def _description(source: Source, table: Table, layer: Layer) -> str:
 def _card(table: Table) -> str:
     lines = [
         ("Key", ", ".join(f"`{name}`" for name in table.key) or f"none: {table.no_key}"),
-        ("Classification", str(table.classification)),
-        ("Technical owner", table.technical_owner),
-        ("Business owner", table.business_owner),
-        ("Fresh within", f"{table.fresh_within_hours:g} h"),
         ("Deletes", table.deletes),
         ("Note", table.note),
     ]
@@ -151,7 +147,7 @@ def _column(table: Table, column: Column) -> dg.TableColumn:
     if column.mask:
         pills.append(f"masked: {column.mask}")
     if column.refers:
-        pills.append(f"refers to {'.'.join(column.refers)}")
+        pills.append("→ " + ".".join(column.refers[1:] if column.refers[0] == table.source else column.refers))
     if column.values:
         pills.append("one of " + ", ".join(column.values))
     return dg.TableColumn(
