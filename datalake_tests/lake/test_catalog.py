@@ -115,7 +115,7 @@ def test_verdicts_are_committed_before_the_data_they_judge(lake: Lake, monkeypat
     assert ask(lake, f"SELECT column_name FROM (DESCRIBE {relation(verdicts)})") == [("id",), ("verdict",)]
 
 
-def test_a_harmless_change_in_between_is_no_conflict(lake: Lake, tmp_path: Path) -> None:
+def test_a_harmless_change_in_between_is_no_conflict(lake: Lake) -> None:
     charges = table()
     lake.ensure_table(charges)
     connection = lake.connect()
@@ -143,7 +143,7 @@ def test_a_commit_that_breaks_off_is_an_unknown_state_not_a_refusal(
     assert "disk full" in answer.text
 
 
-def test_the_present_state_is_the_last_of_the_snapshot_log(lake: Lake, tmp_path: Path) -> None:
+def test_the_present_state_is_the_last_of_the_snapshot_log(lake: Lake) -> None:
     """DuckDB 1.5.5 reads the log's last entry. A table whose log lags (rolled back elsewhere) must not get doubled keys."""
     charges = table()
     lake.ensure_table(charges)
@@ -175,7 +175,7 @@ def test_old_metadata_files_do_not_pile_up(lake: Lake) -> None:
     assert len(files) == 4
 
 
-def test_a_served_catalog_is_for_reading_with_the_token(lake: Lake, tmp_path: Path) -> None:
+def test_a_served_catalog_is_for_reading_with_the_token(lake: Lake) -> None:
     charges = table()
     lake.ensure_table(charges)
     merge(lake, charges, 0, 10)
@@ -187,7 +187,7 @@ def test_a_served_catalog_is_for_reading_with_the_token(lake: Lake, tmp_path: Pa
         if "Python" in text:
             ready.set()
 
-    other = open_lake(tmp_path / "lake", DATALAKE_CATALOG_TOKEN="told-beforehand")
+    other = open_lake(lake.settings.lake_url, DATALAKE_CATALOG_TOKEN="told-beforehand")
     threading.Thread(target=serve, args=(other, 0, announce), daemon=True).start()
     assert ready.wait(30)
     url = said[0].split(" at ")[1].split(",")[0]
@@ -237,10 +237,10 @@ def test_two_processes_create_a_lake_at_once(tmp_path: Path) -> None:
     lake.close()
 
 
-def test_a_rest_catalog_takes_our_commits(server: CatalogServer, tmp_path: Path) -> None:
+def test_a_rest_catalog_takes_our_commits(server: CatalogServer, lake: Lake) -> None:
     """A lake whose catalog is somebody's REST catalog writes through it, and is refused by it."""
     charges = table()
-    other = open_lake(tmp_path / "lake", DATALAKE_CATALOG=server.url, DATALAKE_CATALOG_TOKEN=server.token)
+    other = open_lake(lake.settings.lake_url, DATALAKE_CATALOG=server.url, DATALAKE_CATALOG_TOKEN=server.token)
     other.ensure_table(charges)
     other.on_commit(charges.identifier, {"datalake.raw_commit": "3"})
     merge(other, charges, 5, 30, 1)

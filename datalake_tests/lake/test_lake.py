@@ -118,13 +118,13 @@ def test_of_two_overlapping_writers_the_later_is_refused_and_may_try_again(lake:
     assert fingerprint(lake, charges)[:2] == (40, 40)
 
 
-def test_another_process_is_seen_by_the_next_transaction(lake: Lake, tmp_path: Path) -> None:
+def test_another_process_is_seen_by_the_next_transaction(lake: Lake) -> None:
     charges = table()
     lake.ensure_table(charges)
     merge(lake, charges, 0, 10)
     connection = lake.connect()
     assert connection.execute(f"SELECT count(*) FROM {relation(charges)}").fetchone() == (10,)
-    other = open_lake(tmp_path / "lake")
+    other = open_lake(lake.settings.lake_url)
     merge(other, charges, 5, 25, 1)
     other.close()
     assert connection.execute(f"SELECT count(*) FROM {relation(charges)}").fetchone() == (25,)

@@ -114,7 +114,7 @@ def _promise_more_rows(lake: Lake) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_register_at_once(lake: Lake, tmp_path: Path) -> None:
+def test_two_processes_register_at_once(lake: Lake) -> None:
     names = ("a", "b", "c", "d")
     for name in names:
         lake.ensure_table(table(name))
@@ -127,7 +127,7 @@ def test_two_processes_register_at_once(lake: Lake, tmp_path: Path) -> None:
         "for name in sys.argv[2] * 3: register(lake, table(name))\n"
         "lake.close()\n"
     )
-    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "lake")]
+    command = [sys.executable, "-W", "error", "-c", code, lake.settings.lake_url]
     other = subprocess.Popen([*command, "ab"], stderr=subprocess.PIPE, text=True)
     while other.poll() is None:
         for name in "cd":
@@ -137,18 +137,18 @@ def test_two_processes_register_at_once(lake: Lake, tmp_path: Path) -> None:
     assert ask_file(lake, "SELECT name, rows FROM datalake.registrations ORDER BY ALL") == [(name, 10) for name in names]
 
 
-def test_any_duckdb_client_opens_the_file(lake: Lake, tmp_path: Path) -> None:
+def test_any_duckdb_client_opens_the_file(lake: Lake) -> None:
     """Beside our settings, only the extension is needed."""
     charges = table()
     lake.ensure_table(charges)
     merge(lake, charges, 0, 10)
     register(lake, charges)
     with open_duckdb(Settings({})) as client:
-        client.execute(f"ATTACH '{tmp_path}/lake/lake.duckdb' AS company (READ_ONLY)")
+        client.execute(f"ATTACH '{lake.settings.lake_url}/lake.duckdb' AS company (READ_ONLY)")
         assert client.execute("SELECT count(*) FROM company.stripe.charges").fetchone() == (10,)
 
 
-def test_a_query_needs_no_catalog_and_under_a_second_more_than_duckdb(lake: Lake, tmp_path: Path) -> None:
+def test_a_query_needs_no_catalog_and_under_a_second_more_than_duckdb(lake: Lake) -> None:
     lake.ensure_table(table())
     merge(lake, table(), 0, 10)
     register(lake, table())
@@ -163,7 +163,7 @@ def test_a_query_needs_no_catalog_and_under_a_second_more_than_duckdb(lake: Lake
         "assert not {'pyiceberg', 'sqlalchemy', 'pyarrow'} & set(sys.modules)\n"
         "print(time.process_time() - begun)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "lake")], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, lake.settings.lake_url], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 1, "CPU seconds beside importing DuckDB"
 
 

@@ -192,7 +192,7 @@ def test_rows_that_do_not_add_up_are_never_published(lake: Lake, monkeypatch: py
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when, done", [("before", False), ("after", True)])
-def test_killed_at_the_commit(lake: Lake, tmp_path: Path, when: str, done: bool) -> None:
+def test_killed_at_the_commit(lake: Lake, when: str, done: bool) -> None:
     charges = table(partition="at")
     merged(lake, charges, 3)
     before = fingerprint(lake, charges)
@@ -204,7 +204,7 @@ def test_killed_at_the_commit(lake: Lake, tmp_path: Path, when: str, done: bool)
         "arm('datalake.lake.upkeep:commit', sys.argv[2], 1)\n"
         "compact(open_lake(sys.argv[1]), table(partition='at'))\n"
     )
-    process = subprocess.run([sys.executable, "-c", code, str(tmp_path / "lake"), when], check=False)
+    process = subprocess.run([sys.executable, "-c", code, lake.settings.lake_url, when], check=False)
     assert process.returncode == -signal.SIGKILL
     assert fingerprint(lake, charges) == before
     assert (summary(lake, charges)["total-delete-files"] == "0") == done
