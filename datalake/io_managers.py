@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class RawIOManager(dg.IOManager):
-    """The raw layer. Downstream it is an iterator of raw lines (bytes), or the table's `RawLog` by that annotation.
+    """The raw layer. Downstream it is an iterator of raw lines (annotation `Iterator`), or the table's log (`RawLog`).
 
     Input metadata `since` (a commit's sequence number) passes over the commits up to it.
     """

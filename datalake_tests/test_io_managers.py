@@ -70,8 +70,8 @@ FILTERS = {
         record["amount"] > 2000 and record["status"] not in ("failed", "pending")
     ),
     "customer is null or amount_refunded >= 1": lambda record: record["customer"] is None or record["amount_refunded"] >= 1,
-    "id starts with 'ch_'": lambda record: record["id"].startswith("ch_"),
-    "created < '2000-01-01T00:00:00+00:00'": lambda record: record["created"] < 946684800,
+    "id like 'ch_%'": lambda record: record["id"].startswith("ch_"),
+    "created < '2000-01-01T00:00:00'": lambda record: record["created"] < 946684800,
 }
 
 
@@ -85,7 +85,7 @@ def test_a_filter_means_the_same_in_every_shape(runs: Runs, shape: type, row_fil
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_filter_is_no_place_for_sql(runs: Runs, shape: type) -> None:
-    with pytest.raises(Exception, match=r"(?i)expected|found"):
+    with pytest.raises(ValueError, match="is no row filter"):
         _load(runs, _asset(shape, filter="1=1; DROP TABLE lake.stripe.charges"))
 
 
@@ -111,7 +111,7 @@ def test_a_table_that_was_never_published_is_told(runs: Runs) -> None:
 
 def test_raw_comes_as_lines_or_as_its_log(runs: Runs) -> None:
     @dg.asset(name="look", ins={"lines": dg.AssetIn(["stripe", "raw_charges"])})
-    def lines(lines: Iterator[bytes]) -> None:
+    def lines(lines: Iterator) -> None:
         SEEN["it"] = [msgspec.json.decode(line)["record"]["id"] for line in lines]
 
     @dg.asset(name="look", ins={"log": dg.AssetIn(["stripe", "raw_charges"])})

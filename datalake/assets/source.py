@@ -126,15 +126,15 @@ def _steps(
 
 def _publish(context: dg.AssetExecutionContext, lake: "Lake", step: "Step") -> Iterator[Event]:
     """Commit a finished step, and tell Dagster: an output for what is published, a failed check for what is not."""
+    from datalake.console import sentence
+
     if not step.error:
         with suppress(Exception):  # the step holds it; one table that fails never stops the others
             step.commit()
     if step.error:
-        context.log.error(
-            f"{step.table.id}: {step.layer} failed: {checks.reason(step.error)}",
-            exc_info=None if checks.foreseen(step.error) else step.error,
-        )
+        context.log.error(sentence(step), exc_info=None if checks.foreseen(step.error) else step.error)
     else:
+        context.log.info(sentence(step))
         for note in (*step.notes, *getattr(step.result, "notes", ())):
             context.log.info(f"{step.table.id}: {note}")
         yield _output(lake, step)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from datalake.lake.catalog import load_or_none
 from datalake.lake.register import NotPublished
-from datalake.lake.sql import CATALOG
 from datalake.model import Table
 
 if TYPE_CHECKING:
     import duckdb
+    from pyiceberg.expressions import BooleanExpression
 
     from datalake.lake.lake import Lake
 
@@ -24,12 +24,13 @@ def read(
 ) -> Any:
     """The published rows as `shape`, one of SHAPES; the reader and the relation never hold the whole table.
 
-    `row_filter` is an Iceberg row filter in words: `"status = 'paid' and amount > 100"`. Raises NotPublished, TypeError for
-    another shape, ValueError for a column or a filter that the table does not have.
+    `row_filter` is an Iceberg row filter: `"status = 'paid' and not (id like 'ch_%')"`; points in time are UTC, without a zone.
+    Raises NotPublished, TypeError for another shape, ValueError for a column or a filter that is none.
     """
     import duckdb
     import pandas as pd
     import pyarrow as pa
+    from pyiceberg.expressions import AlwaysTrue
 
     found = load_or_none(lake.catalog, table.identifier)
     if found is None:
@@ -37,9 +38,10 @@ def read(
     names = set(found.schema().column_names)
     if unknown := set(columns or ()) - names:
         raise ValueError(f"{table.id} has no column {', '.join(sorted(unknown))}")
+    wanted = _parse(table, row_filter) if row_filter else AlwaysTrue()
     if shape is duckdb.DuckDBPyRelation:
-        return _relation(lake, table, columns, row_filter)
-    scan = found.scan(row_filter=row_filter or "true", selected_fields=columns or ("*",))
+        return _relation(lake, found.metadata_location, columns, wanted)
+    scan = found.scan(row_filter=wanted, selected_fields=columns or ("*",))
     if shape is pd.DataFrame:
         return scan.to_pandas()
     if shape is pa.Table:
@@ -49,20 +51,35 @@ def read(
     raise TypeError(f"{table.id} cannot be loaded as {shape}: annotate the parameter with one of {', '.join(SHAPES)}")
 
 
-def _relation(lake: Lake, table: Table, columns: tuple[str, ...] | None, row_filter: str | None) -> duckdb.DuckDBPyRelation:
+def _parse(table: Table, row_filter: str) -> BooleanExpression:
+    from pyiceberg.expressions.parser import parse
+    from pyparsing import ParseException
+
+    try:
+        return parse(row_filter)
+    except ParseException as error:
+        raise ValueError(
+            f"{table.id}: '{row_filter}' is no row filter, it is not understood from character {error.loc + 1} on; "
+            "write such as: status = 'paid' and amount > 100"
+        ) from None
+
+
+def _relation(
+    lake: Lake, metadata_location: str, columns: tuple[str, ...] | None, wanted: BooleanExpression
+) -> duckdb.DuckDBPyRelation:
+    """The table read by its metadata file. Through the attached catalog it would hang: DuckDB binds a relation with Python's
+    lock held, and waits for the catalog, which this same process serves."""
     import duckdb
 
-    relation = lake.connect().table(".".join((CATALOG, *table.identifier)))
-    if row_filter:
-        relation = relation.filter(_expression(row_filter, dict(zip(relation.columns, relation.types, strict=True))))
+    relation = lake.connect().table_function("iceberg_scan", [metadata_location])
+    relation = relation.filter(_expression(wanted, dict(zip(relation.columns, relation.types, strict=True))))
     return relation.select(*(duckdb.ColumnExpression(name) for name in columns)) if columns else relation
 
 
-def _expression(row_filter: str, types: dict[str, Any]) -> duckdb.Expression:
+def _expression(wanted: BooleanExpression, types: dict[str, Any]) -> duckdb.Expression:
     """An Iceberg row filter as an expression of DuckDB: constants stay values, and take the type of their column."""
     import duckdb
     from pyiceberg import expressions as iceberg
-    from pyiceberg.expressions.parser import parse
 
     compare: dict[type, Callable[[duckdb.Expression, duckdb.Expression], duckdb.Expression]] = {
         iceberg.EqualTo: operator.eq,
@@ -73,32 +90,34 @@ def _expression(row_filter: str, types: dict[str, Any]) -> duckdb.Expression:
         iceberg.GreaterThanOrEqual: operator.ge,
     }
 
+    def column(part: Any) -> duckdb.Expression:
+        return duckdb.ColumnExpression(part.term.name)
+
+    def constant(part: Any, literal: Any) -> duckdb.Expression:
+        return duckdb.ConstantExpression(literal.value).cast(types[part.term.name])
+
     def convert(part: Any) -> duckdb.Expression:
         match part:
+            case iceberg.AlwaysTrue() | iceberg.AlwaysFalse():
+                return duckdb.ConstantExpression(isinstance(part, iceberg.AlwaysTrue))
             case iceberg.And():
                 return convert(part.left) & convert(part.right)
             case iceberg.Or():
                 return convert(part.left) | convert(part.right)
             case iceberg.Not():
                 return ~convert(part.child)
-        column = duckdb.ColumnExpression(part.term.name)
-
-        def constant(value: Any) -> duckdb.Expression:
-            return duckdb.ConstantExpression(value.value).cast(types[part.term.name])
-
-        match part:
             case iceberg.IsNull():
-                return column.isnull()
+                return column(part).isnull()
             case iceberg.NotNull():
-                return column.isnotnull()
+                return column(part).isnotnull()
             case iceberg.In():
-                return column.isin(*map(constant, part.literals))
+                return column(part).isin(*(constant(part, literal) for literal in part.literals))
             case iceberg.NotIn():
-                return column.isnotin(*map(constant, part.literals))
+                return column(part).isnotin(*(constant(part, literal) for literal in part.literals))
             case iceberg.StartsWith():
-                return duckdb.FunctionExpression("starts_with", column, duckdb.ConstantExpression(part.literal.value))
+                return duckdb.FunctionExpression("starts_with", column(part), constant(part, part.literal))
         if type(part) not in compare:
-            raise ValueError(f"'{row_filter}': {type(part).__name__} is not understood here; filter the relation itself")
-        return compare[type(part)](column, constant(part.literal))
+            raise ValueError(f"{type(part).__name__} is not understood in a filter of a relation: filter the relation itself")
+        return compare[type(part)](column(part), constant(part, part.literal))
 
-    return convert(parse(row_filter))
+    return convert(wanted)
