@@ -1,4 +1,4 @@
-"""One call per parent, 80 ms each, 16 at once: the rate without a limit, and the use of limits that nobody declared.
+"""A few pages of parents, then one call per parent, 80 ms each, 16 at once: the rate without a limit, the use of limits.
 
 `used` is the fewest windows that the work needs, divided by the windows from the first to the last answer.
 """
@@ -20,14 +20,17 @@ from datalake.sources.paging import Workers
 
 LATENCY = 0.08
 AT_ONCE = 16
-LIMITS = ((40, 2.0, 1600), (5, 1.0, 200), (100, 2.0, 4000))
+PARENT_PAGES = 6
+LIMITS = ((40, 2.0, 1600), (5, 1.0, 400), (100, 2.0, 4000))
 """Calls a window, seconds, calls of the work. The last stands for 100 a minute, shortened."""
 
 
 def run(url: str, calls: int, budget: Budget) -> dict[str, float]:
     """The work by the lake's client; then what the server saw. No call may be lost or doubled."""
     http, workers = Http("bench", url, moved=True, budget=budget), Workers(AT_ONCE)
-    answers = list(workers.each(range(calls), lambda n: http.get("bench.children", f"/parents/{n}").body))
+    for page in range(PARENT_PAGES):
+        http.get("bench.parents", f"/parents?page={page}")
+    answers = list(workers.each(range(calls), lambda n: http.get("bench.children", f"/children/{n}").body))
     workers.close()
     http.close()
     assert answers == [b'{"id":"%d"}' % n for n in range(calls)]
@@ -39,7 +42,7 @@ def run(url: str, calls: int, budget: Budget) -> dict[str, float]:
 
 
 def free(calls: int, repeats: int) -> dict[str, Any]:
-    """Without a limit: the share of the ideal rate, from the first call to the last."""
+    """Without a limit: the share of the ideal rate, from the first child to the last."""
     shares = []
     for _ in range(repeats):
         with serving("children", latency=LATENCY) as url:
@@ -59,7 +62,7 @@ def limited(calls: int, seconds: float, work: int, tells: str, *, declared: bool
     return {
         "case": f"{calls} per {seconds:g} s, {'declared' if declared else 'told by ' + tells}",
         "calls": work,
-        "used": round(statistics.median(math.ceil(work / calls) / result["windows"] for result in results), 3),
+        "used": round(statistics.median(math.ceil((PARENT_PAGES + work) / calls) / result["windows"] for result in results), 3),
         "refused": round(statistics.median(result["limited"] / work for result in results), 4),
     }
 

@@ -139,10 +139,10 @@ class Pages:
 
 
 class Children:
-    """One small child per parent, after `latency` seconds, under a limit of calls per fixed window where one is given.
+    """Pages of parents and one small child per parent, each after `latency` seconds, under a limit where one is given.
 
     `tells` is what the limit's answers say: `headers` (x-ratelimit-* on all of them) or `retry-after` (on a 429 only).
-    Windows are cut by the server's clock, from a random moment on. `/stats` tells what came.
+    Windows are cut by the server's clock, from a random moment on. `/stats` tells what was asked of the children.
     """
 
     def __init__(self, latency: float, calls: int = 0, seconds: float = 0.0, tells: str = "") -> None:
@@ -175,8 +175,9 @@ class Children:
                 self._limited += 1
                 headers["Retry-After"] = str(math.ceil(left))
                 return Reply(b'{"error":"too many"}', 429, headers, self._latency)
-        self._times.append(now)
-        self._served[path] += 1
+        if path.startswith("/children/"):
+            self._times.append(now)
+            self._served[path] += 1
         return Reply(b'{"id":"%s"}' % path.rpartition("/")[2].encode(), 200, headers, self._latency)
 
     def _stats(self) -> dict[str, float]:

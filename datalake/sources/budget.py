@@ -96,7 +96,7 @@ class Budget:
             for limit in limits:
                 limit.count(now)
             self._learned.count(now)
-            self._waves.count(now)
+            self._waves.count(self._in_flight, now)
             self._in_flight += 1
             lane.in_flight += 1
             return Ticket(operation, now, now - began, lane)
@@ -256,6 +256,7 @@ class _Waves:
     def begin(self) -> None:
         """Begin anew, as after a refusal."""
         self._size = self._left = min(2, self._concurrency)
+        self._most = 0
         self._began = math.inf
         self._answered = 0
         self.over = False
@@ -265,17 +266,20 @@ class _Waves:
             return in_flight < self._concurrency
         return in_flight == 0 or (self._left > 0 and in_flight < self._concurrency)
 
-    def count(self, now: float) -> None:
+    def count(self, in_flight: int, now: float) -> None:
         """A call goes now."""
         if self._left == 0:
-            self._size = self._left = min(2 * self._size, self._concurrency)
+            # Calls one after another prove little about many at once.
+            self._size = self._left = min(2 * max(2, self._most), self._concurrency)
+            self._most = 0
         if self._left == self._size:
             self._began = now
         self._left -= 1
+        self._most = max(self._most, in_flight + 1)
 
     def answered(self) -> None:
         self._answered += 1
-        self.over = self.over or self._answered >= 8 * self._concurrency
+        self.over = self.over or self._answered >= 4 * self._concurrency
 
 
 class _Learned:
