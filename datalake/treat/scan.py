@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from datalake.lake.raw import Commit, Part, RawLog
 from datalake.lake.sql import literal, quote
 from datalake.model import Column, Source, Table, Type
-from datalake.treat.values import Values, doubled, lost_digits, member, moment, texts
+from datalake.treat.values import Values, doubled, lost_digits, member, moment
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -114,8 +114,8 @@ class Scan:
         split = f"""
             SELECT file_index AS "$part", row_number() OVER () AS "$n", CAST(NULL AS VARCHAR) AS "$line",
                 _lake."at" AS "$at", _lake.op AS "$op", CAST(_lake.scope AS VARCHAR) AS "$scope",
-                map_keys(record) AS "$rk", {texts("record")} AS "$rv", {_same("map_keys(record)", usual)} AS "$usual",
-                map_keys(_lake."add") AS "$ak", {texts('_lake."add"')} AS "$av"
+                map_keys(record) AS "$rk", map_values(record) AS "$rv", {_same("map_keys(record)", usual)} AS "$usual",
+                map_keys(_lake."add") AS "$ak", map_values(_lake."add") AS "$av"
             FROM {lines or self._read_json(range(len(self.parts)))}"""
         return self._judged(self._typed(split, usual, Values(exact=False)), Values(exact=False))
 
@@ -146,8 +146,8 @@ class Scan:
             SELECT "$part", "$n", "$line",
                 {values.shown('x._lake."at"')} AS "$at", x._lake.op AS "$op",
                 {values.shown("CAST(x._lake.scope AS VARCHAR)")} AS "$scope",
-                {values.keys("x.record")} AS "$rk", {texts("x.record")} AS "$rv", {_same("map_keys(x.record)", usual)} AS "$usual",
-                {values.keys('x._lake."add"')} AS "$ak", {texts('x._lake."add"')} AS "$av"
+                {values.keys("x.record")} AS "$rk", map_values(x.record) AS "$rv", {_same("map_keys(x.record)", usual)} AS "$usual",
+                {values.keys('x._lake."add"')} AS "$ak", map_values(x._lake."add") AS "$av"
             FROM ({parsed})"""
         return self._judged(self._typed(split, usual, values), values)
 
@@ -158,7 +158,7 @@ class Scan:
 
     def _typed(self, split: str, usual: tuple[str, ...], values: Values) -> str:
         members = {column.text: column.picked(usual) for column in self.columns}
-        picked = ", ".join(f"{text} AS {quote(name)}" for name, text in members.items())
+        picked = ", ".join(f"CAST({text} AS VARCHAR) AS {quote(name)}" for name, text in members.items())
         typed = ", ".join(
             f"{values.value(column.type, quote(column.text), column.unit)} AS {quote(column.typed)}" for column in self.columns
         )
@@ -183,7 +183,7 @@ class Scan:
         known = f'list_contains({_texts(named)}, "$rk"[i])'
         if ignored:
             known += f' OR regexp_full_match("$rk"[i], {literal(ignored)})'
-        text = values.shown('"$rv"[i]')
+        text = values.shown('CAST("$rv"[i] AS VARCHAR)')
         members = f"""list_transform(
             list_filter(range(1, len("$rk") + 1), lambda i: NOT ({known})), lambda i: to_json("$rk"[i]) || ':' || coalesce({text}, 'null'))"""
         found = f"nullif('{{' || array_to_string({members}, ',') || '}}', '{{}}')"
@@ -318,7 +318,7 @@ def _texts(texts: Sequence[str]) -> str:
 
 
 def _same(keys: str, usual: tuple[str, ...]) -> str:
-    return f"coalesce({keys} = {_texts(usual)}, false)" if usual else "false"
+    return f"{keys} IS NOT DISTINCT FROM {_texts(usual)}" if usual else "false"
 
 
 def _case(branches: Iterable[tuple[str, str]]) -> str:

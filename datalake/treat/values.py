@@ -91,9 +91,9 @@ class Values:
         `unit` says what a number that stands for a point in time counts: `seconds` or `milliseconds` since 1970.
         """
         if type_.kind == "list" and type_.element:
-            return self._list(type_.element, j, unit)
+            return f"CASE WHEN {j} IS NOT NULL THEN {self._list(type_.element, j, unit)} END"
         if type_.kind == "struct":
-            return self._struct(type_, j, unit)
+            return f"CASE WHEN {j} IS NOT NULL THEN {self._struct(type_, j, unit)} END"
         if not self.exact:
             return self._scalar(type_, j, unit)
         name = self._name()
