@@ -33,6 +33,13 @@ def run(folder: str) -> None:
     _clear(root)
     begun = time.monotonic()
     with stand_ins(root) as servers:
+        # Two processes that make Dagster's databases at once trip over each other: they are made before.
+        subprocess.run(
+            [sys.executable, "-m", "dagster", "instance", "info"],
+            env=_environment(root, {}),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
         click.secho("1. First sync: every core table from the stand-ins' first day", bold=True)
         _sync(root, servers)
         click.secho(f"\n2. A day passes at the sources; second sync: only what changed ({DAYS_BETWEEN} day)", bold=True)

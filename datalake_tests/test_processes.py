@@ -1,4 +1,4 @@
-"""`kill -9` at every boundary of a sync, with real processes: the next run ends with the table of an undisturbed run."""
+"""Syncs as processes: killed by `kill -9` at every boundary, and two at once. The tables end as if nothing had happened."""
 
 import os
 import signal
@@ -40,12 +40,33 @@ def server() -> Iterator[Server]:
         yield server
 
 
-def sync(server: Server, lake: Path, *prefix: str) -> int:
+def start(server: Server, lake: Path, *prefix: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, **server.env, "DATALAKE_URL": str(lake)}
-    what = [f"stripe.{name}" for name in TABLES]
-    done = subprocess.run([sys.executable, "-m", *prefix, "sync", *what], env=environment, check=False, capture_output=True)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()[-2000:]
-    return done.returncode
+    command = [sys.executable, "-m", *prefix, "sync", *(f"stripe.{name}" for name in TABLES)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    """Exit code of a sync that succeeded or was killed; any other end is a failure."""
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode in (0, -signal.SIGKILL), errors.decode()[-2000:]
+    return process.returncode
+
+
+def sync(server: Server, lake: Path, *prefix: str) -> int:
+    return end(start(server, lake, *prefix))
+
+
+def assert_equals_the_ledger(server: Server, folder: Path) -> None:
+    source = contracts.load_source("stripe")
+    lake = Lake(Settings.load({"DATALAKE_URL": str(folder)}))
+    try:
+        for name in TABLES:
+            table = source.tables[name]
+            told = oracle.expected(source, table, server.ledger(name))
+            assert oracle.difference(told, oracle.published(lake, table)) == [], table.id
+    finally:
+        lake.close()
 
 
 @pytest.mark.slow
@@ -58,12 +79,14 @@ def test_the_next_run_ends_as_if_nothing_had_happened(server: Server, tmp_path: 
     killed = sync(server, tmp_path, "datalake_tests.killed", where, when, str(nth), "--")
     assert killed == -signal.SIGKILL, "the boundary was never reached: the test would prove nothing"
     assert sync(server, tmp_path, "datalake.cli") == 0
-    source = contracts.load_source("stripe")
-    lake = Lake(Settings.load({"DATALAKE_URL": str(tmp_path)}))
-    try:
-        for name in TABLES:
-            table = source.tables[name]
-            told = oracle.expected(source, table, server.ledger(name))
-            assert oracle.difference(told, oracle.published(lake, table)) == [], table.id
-    finally:
-        lake.close()
+    assert_equals_the_ledger(server, tmp_path)
+
+
+@pytest.mark.slow
+def test_two_syncs_at_once_converge(server: Server, tmp_path: Path) -> None:
+    for days in (0, 2):
+        server.advance(days)
+        both = [start(server, tmp_path, "datalake.cli") for _ in range(2)]
+        assert [end(process) for process in both] == [0, 0]
+        assert sync(server, tmp_path, "datalake.cli") == 0
+        assert_equals_the_ledger(server, tmp_path)
