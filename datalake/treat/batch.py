@@ -85,10 +85,16 @@ def prepare(lake: Lake, table: Table, *, source: Source, run_id: str, from_commi
     batch = Batch(table, commits[-1].sequence)
     connection = lake.connect()
     try:
-        connection.execute("BEGIN")
         if scan.parts:
+            # Before the transaction: temporary tables made inside it would be moved once more by its COMMIT.
+            scan.list_parts(connection)
+            scan.fill(connection)
+            quarantine.explain(connection, scan)
+            merge.pick_newest(connection, table)
+            connection.execute("BEGIN")
             _merge(connection, scan, batch, anew=from_commit is not None)
         else:
+            connection.execute("BEGIN")
             batch.table_rows = one(connection, f"SELECT count(*) FROM {relation(table)}")
     except BaseException:
         connection.close()
@@ -108,11 +114,7 @@ def _merge(connection: DuckDBPyConnection, scan: Scan, batch: Batch, *, anew: bo
     table = scan.table
     count = f"SELECT count(*) FROM {relation(table)}"
     before: int = one(connection, count)
-    scan.list_parts(connection)
-    scan.fill(connection)
-    quarantine.explain(connection, scan)
     batch.rows_rejected = quarantine.replace(connection, table, [commit.sequence for commit in scan.commits])
-    merge.pick_newest(connection, table)
     merged = merge.merge_records(connection, table, anew=anew, empty=before == 0)
     after: int = one(connection, count)
     lines, batch.rows_in, records = connection.execute(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PROBE_BYTES = 1_000_000
 """Compressed size from which it pays to look at the first lines before reading all."""
-PROBE_LINES = 2048
+PROBE_LINES = 500
 MOSTLY = 0.2
 """Share of lines to be looked at closer above which the exact reader takes them all at once."""
 LINE_SIZES = (16_777_216, 268_435_456)
