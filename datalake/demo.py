@@ -150,7 +150,8 @@ def _environment(root: Path, of_stand_ins: dict[str, str]) -> dict[str, str]:
     """What the demo's processes see: lake and Dagster's home in the demo's folder, addresses and keys of the stand-ins."""
     home = root / "dagster"
     home.mkdir(exist_ok=True)
-    shutil.copy(DAGSTER_YAML, home / "dagster.yaml")
+    if DAGSTER_YAML.exists():  # an installed package has none beside it: Dagster's defaults do as well
+        shutil.copy(DAGSTER_YAML, home / "dagster.yaml")
     return {
         **os.environ,
         **of_stand_ins,
