@@ -127,7 +127,7 @@ def _merge(connection: DuckDBPyConnection, scan: Scan, batch: Batch, *, anew: bo
     batch.rows_superseded, batch.rows_unchanged = counts.superseded, counts.unchanged
     batch.rows_inserted, batch.rows_updated = counts.inserted, counts.updated
     batch.rows_deleted, batch.notes = merge.mark_deleted(connection, scan)
-    batch.table_rows = one(connection, count)
+    batch.table_rows = one(connection, count) if batch.rows_deleted else after
     batch.drift = dict(
         connection.execute(
             """SELECT name, count(*) AS times FROM (SELECT unnest(json_keys("_unmapped")) AS name FROM lines)
