@@ -183,12 +183,18 @@ class Scan:
         known = f'list_contains({_texts(named)}, "$rk"[i])'
         if ignored:
             known += f' OR regexp_full_match("$rk"[i], {literal(ignored)})'
-        text = values.shown('CAST("$rv"[i] AS VARCHAR)')
-        members = f"""list_transform(
-            list_filter(range(1, len("$rk") + 1), lambda i: NOT ({known})), lambda i: to_json("$rk"[i]) || ':' || coalesce({text}, 'null'))"""
+
+        def text(place: object) -> str:
+            received = values.shown(f'CAST("$rv"[{place}] AS VARCHAR)')
+            return f"coalesce({received}, 'null')"
+
+        members = f"""list_transform(list_filter(range(1, len("$rk") + 1), lambda i: NOT ({known})),
+            lambda i: to_json("$rk"[i]) || ':' || {text("i")})"""
         found = f"nullif('{{' || array_to_string({members}, ',') || '}}', '{{}}')"
         unknown = [name for name in usual if name not in named and not (ignored and re.fullmatch(ignored, name))]
-        return found if unknown else f'CASE WHEN NOT "$usual" THEN {found} END'
+        each = (f"{literal(json.dumps(name, ensure_ascii=False) + ':')} || {text(usual.index(name) + 1)}" for name in unknown)
+        of_usual = f"""'{{' || {" || ',' || ".join(each)} || '}}'""" if unknown else "NULL"
+        return f'CASE WHEN "$usual" THEN {of_usual} ELSE {found} END'
 
     def _judged(self, typed: str, values: Values) -> str:
         """The verdict on each line: with the quick reader whether it must be looked at closer, with the exact one its reason."""
