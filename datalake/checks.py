@@ -73,6 +73,17 @@ def step_results(step: "Step") -> Iterator[dg.AssetCheckResult]:
     )
 
 
+def standing_results(table: Table) -> Iterator[dg.AssetCheckResult]:
+    """The gates of a table that had nothing new."""
+    for name in gates(table):
+        yield dg.AssetCheckResult(
+            asset_key=asset_key(table, Layer.TREATED),
+            check_name=name,
+            passed=True,
+            description="Nothing new to judge: the table stands as the last batch left it.",
+        )
+
+
 def foreseen(error: Exception) -> bool:
     """Whether the error is one of the lake's own, whose message says it all."""
     from datalake.pipeline import GateClosed

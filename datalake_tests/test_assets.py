@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from datalake.checks import step_check_specs
 from datalake.lake.lake import Lake
 from datalake.settings import Settings
 from datalake_tests.dagster_runs import TABLES, Runs, failure, materialized, reasons, retries, stripe_runs, verdicts
@@ -68,8 +69,22 @@ def test_a_table_that_fails_holds_back_no_other(runs: Runs) -> None:
     assert set(materialized(result)) == EVERYTHING - {"raw_coupons", "coupons", "athena_coupons"}
     assert set(reasons(result)) == {"raw_coupons.extracted"}
     assert "no permission for coupons" in reasons(result)["raw_coupons.extracted"]
-    assert failure(result).startswith("1 of 4 tables failed. stripe/raw_coupons: stripe.coupons")
+    assert failure(result) == "1 of 4 tables failed: stripe/raw_coupons"
     assert retries(result) == 0, "a lasting failure is not tried again"
+
+
+def test_a_red_run_leaves_no_check_of_a_good_table_open(runs: Runs) -> None:
+    """Dagster shows checks that a failed step did not evaluate as failed: tables with nothing new would turn red."""
+    runs.run()
+    runs.server.fault("/v1/events", status=403, body='{"error": {"message": "no"}}', times=99)
+    result = runs.run()
+    assert not result.success
+    facts, judged = materialized(result), verdicts(result)
+    good = [table for table in runs.tables if table.name in facts]
+    assert any(facts[table.name]["unchanged"] for table in good)
+    for table in good:
+        expected = {f"{spec.asset_key.path[-1]}.{spec.name}" for spec in step_check_specs(table)}
+        assert {name: judged.get(name) for name in expected} == dict.fromkeys(expected, True)
 
 
 def test_children_of_a_failed_parent_say_so(runs: Runs) -> None:
@@ -140,6 +155,15 @@ def test_any_selection_runs_alone(runs: Runs) -> None:
     )
     assert mixed.success
     assert len(materialized(mixed)) == 4
+
+
+def test_a_gate_alone_says_how_it_is_judged(runs: Runs) -> None:
+    gates = dg.define_asset_job(
+        "gates", dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["stripe", "charges"]), "published"))
+    )
+    definitions = dg.Definitions.merge(runs.definitions(), dg.Definitions(jobs=[gates]))
+    result = definitions.resolve_job_def("gates").execute_in_process(instance=runs.instance, raise_on_error=False)
+    assert "materialize the asset" in failure(result)
 
 
 def test_a_window_reads_the_past_again_and_leaves_the_cursor(runs: Runs) -> None:

@@ -5,7 +5,7 @@ table would hold back all others (docs/adr/0004-one-step-a-source.md). The work 
 """
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -82,20 +82,27 @@ def source_assets(
         retry_policy=retry,
     )
     def sync(context: dg.AssetExecutionContext, config: SyncConfig, lake: dg.ResourceParam[LakeResource]) -> Iterator[Event]:
+        if not context.selected_asset_keys:
+            raise dg.Failure("these checks are judged while their asset is made: materialize the asset", allow_retries=False)
         done: set[str] = set()
+        unchanged: list[Table] = []
         failures: dict[dg.AssetKey, Exception] = {}
         try:
             for step in _steps(context, config, lake.open(), source, tables):
                 yield from _publish(context, lake.open(), step)
                 done.add(step.table.name)
+                if step.unchanged and step.layer is Layer.TREATED:
+                    unchanged.append(step.table)
                 if step.error:
                     failures[asset_key(step.table, step.layer)] = step.error
         except Exception as error:  # a retry policy would retry anything but this
             raise dg.Failure(checks.reason(error), allow_retries=_passing(error)) from error
         if failures:
+            # What a red run does not evaluate the UI shows as failed, also of tables that had nothing new.
+            yield from _selected(context, (result for table in unchanged for result in checks.standing_results(table)))
             told = {key.to_user_string(): checks.reason(error) for key, error in failures.items()}
             raise dg.Failure(
-                f"{len(failures)} of {len(done)} tables failed. " + "; ".join(f"{key}: {why}" for key, why in told.items()),
+                f"{len(failures)} of {len(done)} tables failed: {', '.join(told)}",
                 metadata=told,
                 allow_retries=any(map(_passing, failures.values())),
             )
@@ -138,9 +145,14 @@ def _publish(context: dg.AssetExecutionContext, lake: "Lake", step: "Step") -> I
         for note in (*step.notes, *getattr(step.result, "notes", ())):
             context.log.info(f"{step.table.id}: {note}")
         yield _output(lake, step)
-    for result in checks.step_results(step):
+    yield from _selected(context, checks.step_results(step))
+
+
+def _selected(context: dg.AssetExecutionContext, results: Iterable[dg.AssetCheckResult]) -> Iterator[dg.AssetCheckResult]:
+    for result in results:
+        assert result.asset_key is not None
         assert result.check_name is not None
-        if dg.AssetCheckKey(asset_key(step.table, step.layer), result.check_name) in context.selected_asset_check_keys:
+        if dg.AssetCheckKey(result.asset_key, result.check_name) in context.selected_asset_check_keys:
             yield result
 
 

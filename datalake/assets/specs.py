@@ -44,7 +44,7 @@ def _spec(source: Source, table: Table, layer: Layer, settings: Settings, deps: 
         key=asset_key(table, layer),
         deps=deps,
         description=_description(source, table, layer),
-        metadata=_metadata(source, table, layer),
+        metadata=_metadata(source, table, layer, settings),
         group_name=source.group(layer),
         owners=[table.technical_owner, table.business_owner],
         tags={
@@ -102,18 +102,18 @@ def _card(table: Table) -> str:
     return "\n".join(f"- **{name}**: {text}" for name, text in lines if text)
 
 
-def _metadata(source: Source, table: Table, layer: Layer) -> dict[str, Any]:
+def _metadata(source: Source, table: Table, layer: Layer, settings: Settings) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "datalake/source": table.source,
         "datalake/table": table.name,
-        "dagster/storage_kind": {Layer.RAW: "json", Layer.TREATED: "iceberg", Layer.ATHENA: "athena"}[layer],
         "vendor_docs": dg.MetadataValue.url(table.doc),
         "dagster/code_references": _code_references(source, table),
     }
     if layer is Layer.RAW:
-        metadata["dagster/table_name"] = table.raw_prefix
+        metadata |= {"dagster/table_name": table.raw_prefix, "dagster/uri": f"{settings.lake_url}/{table.raw_prefix}"}
     else:
         metadata["dagster/table_name"] = ".".join(table.identifier)
+        metadata["dagster/storage_kind"] = "iceberg" if layer is Layer.TREATED else "athena" if settings.on_aws else "duckdb"
         metadata["dagster/column_schema"] = dg.MetadataValue.table_schema(schema(table))
     return metadata
 
