@@ -295,6 +295,8 @@ class _Learned:
     STEADY_ROUNDS = 60
     """Rounds (and `STEADY_CALLS`) without a refusal after which the limit is tried one call higher: it may be too low."""
     STEADY_CALLS = 200
+    DOUBT = 5
+    """Rounds within which a second refusal is no accident."""
     MOST_CUTS = 6
     """How often the calls of a window are taken for one in twenty too many before the window is taken for too short."""
 
@@ -306,9 +308,10 @@ class _Learned:
         self._sent = self._answered = 0
         self._refusal: _Refusal | None = None
         self._refusals = 0
+        self._longest_wait = 0.0
         self._by_guess = False
         self._proven = False
-        self._doubted = False
+        self._doubt = 0
         self._rounds = self._calls = 0
         self._patience = 1
         self._step = 1
@@ -340,7 +343,6 @@ class _Learned:
             self._begin(now, by_guess=False)
         elif self._limit is not None and self._sent >= self._limit.calls:
             self._rounds += 1
-            self._doubted = False
             self._try_more(self._limit)
             self._begin(now, by_guess=True)
         elif self._sent == 0:
@@ -364,6 +366,7 @@ class _Learned:
             self._refusals += 1
             self._refusal = _Refusal(sent, told, told if told is not None else min(64.0, 0.25 * 2**self._refusals))
         self._refusal.sent = min(self._refusal.sent, sent)
+        self._longest_wait = max(self._longest_wait, told or 0.0)
         return self._refusal.wait
 
     def _begin(self, now: float, *, by_guess: bool) -> None:
@@ -373,34 +376,48 @@ class _Learned:
 
     def _infer(self, refusal: _Refusal, now: float) -> None:
         """What the round that just ended with a refusal says of the limit."""
+        limit, rounds = self._limit, self._rounds
         self._refusal = None
         self._rounds = self._calls = 0
-        limit = self._limit
         alike = self._answered > 0 and 0.4 * self._fitted <= self._answered <= 1.25 * self._fitted
         if limit is None and not alike:
             self._fitted = self._answered
-        elif limit is not None and self._tried:
+        elif limit is None:
+            self._measure(refusal, now)
+        elif self._tried:
             self._limit = _Sliding(Limit(limit.calls - self._tried, limit.seconds))
             self._tried, self._step = 0, 1
             self._patience *= 2
-        elif limit is not None and self._answered == 0:
-            # Refused at once. A round that filled much of the window may have begun in the one before, so that too many
-            # calls seemed to fit; otherwise the window was not over yet.
-            long = self._round_ended - self._round_before > limit.seconds / 2
-            if long and self._cuts < self.MOST_CUTS:
-                self._cuts += 1
-                self._limit = _Sliding(Limit(math.ceil(limit.calls * 0.95), limit.seconds))
-            else:
-                seconds = max(refusal.window(self._round_before, now), limit.seconds * 1.02)
-                self._limit = _Sliding(Limit(limit.calls, seconds))
-            self._proven = False
-        elif limit is not None and self._proven and not self._doubted:
-            # The guess held before: a call that came late to the server fell into the next window.
-            self._doubted = True
+        elif self._proven and rounds >= self._doubt:
+            # The guess held before: a call that came early or late to the server fell into the wrong window.
+            self._doubt = self.DOUBT
             self._limit = _Sliding(Limit(limit.calls, limit.seconds), guard=2 * limit.guard)
+        elif self._by_guess and self._answered < limit.calls / 2:
+            self._too_soon(limit, refusal, now)
         else:
-            seconds = refusal.window(self._round_at, now)
-            self._limit, self._proven = _Sliding(Limit(max(1, self._answered), seconds)), False
+            self._measure(refusal, now)
+
+    def _measure(self, refusal: _Refusal, now: float) -> None:
+        """The round began with a new window: what was answered in it is what fits."""
+        self._fitted = max(1, self._answered)
+        self._limit = _Sliding(Limit(self._fitted, max(refusal.window(self._round_at, now), self._longest_wait)))
+        self._proven = False
+        self._cuts = self._doubt = 0
+
+    def _too_soon(self, limit: _Sliding, refusal: _Refusal, now: float) -> None:
+        """Refused soon after the limit was thought to have opened: too many calls fit before, or the window is longer.
+
+        A round that filled much of the window may have begun in the one before, so that too many seemed to fit.
+        """
+        long = self._round_ended - self._round_before > limit.seconds / 2
+        if self._answered == 0 and long and self._cuts < self.MOST_CUTS:
+            self._cuts += 1
+            self._limit = _Sliding(Limit(math.ceil(limit.calls * 0.95), limit.seconds))
+        else:
+            seconds = max(refusal.window(self._round_before, now), limit.seconds * 1.02)
+            self._limit = _Sliding(Limit(self._fitted, seconds))
+            self._cuts = self._doubt = 0
+        self._proven = False
 
     def _try_more(self, limit: _Sliding) -> None:
         """Raise the limit a little after a long steady time, in growing steps while that goes well."""

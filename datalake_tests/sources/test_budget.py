@@ -19,7 +19,7 @@ from datalake_tests.sources.scripted import QUICK, Asked, Reply, reading, servin
 class Windows:
     """A script that allows `calls` in each window of `seconds`, and says so as `tells`: `headers` or `retry-after`."""
 
-    def __init__(self, calls: int, seconds: float, tells: str, latency: float = 0.01) -> None:
+    def __init__(self, calls: int, seconds: float, tells: str, latency: float = 0.01, passed: float = 0.0) -> None:
         self.calls = calls
         self.seconds = seconds
         self.tells = tells
@@ -28,7 +28,7 @@ class Windows:
         self.limited = 0
         self.answered: list[str] = []
         self._lock = threading.Lock()
-        self._start = time.time()
+        self._start = time.time() - passed
 
     def __call__(self, asked: Asked) -> Reply:
         with self._lock:
@@ -97,6 +97,17 @@ def test_a_limit_that_only_refuses_is_learned() -> None:
     assert len(script.served) <= 8
     full = [count for _, count in sorted(script.served.items())][2:-1]
     assert full == [5] * len(full)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("passed", [0.3, 1.2, 1.8])
+def test_a_window_that_seemed_shorter_is_found_out(passed: float) -> None:
+    """Two seconds, met when part of the first window has passed: the wait that the first refusal names is too short a hint."""
+    script = Windows(5, 2.0, "retry-after", passed=passed)
+    work(script, 45, Budget())
+    counts = [count for _, count in sorted(script.served.items())]
+    assert counts[5:-1] == [5] * (len(counts) - 6)
+    assert script.limited <= 10
 
 
 def test_a_limit_that_was_learned_too_low_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
