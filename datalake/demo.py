@@ -52,16 +52,16 @@ def run(folder: str) -> None:
         subprocess.run([sys.executable, "-m", "datalake.cli", "query", sql], env=_environment(root, {}), check=True)
     seconds = time.monotonic() - begun
     click.secho(f"\nDone in {seconds:.0f} s. What to look at:", bold=True)
-    click.echo(WHAT_TO_LOOK_AT.replace("LAKE", f"{os.path.relpath(root)}/lake"))
+    click.echo(WHAT_TO_LOOK_AT.format(lake=f"{os.path.relpath(root)}/lake"))
 
 
 WHAT_TO_LOOK_AT = """\
   make ui                                        Dagster's UI: lineage, runs, checks, columns (http://127.0.0.1:3000)
-  export DATALAKE_URL=LAKE PATH=.venv/bin:$PATH
+  export DATALAKE_URL={lake} PATH=.venv/bin:$PATH
   datalake status                                rows, freshness, quarantine and cursor of every table
   datalake describe stripe.charges               a table's contract
   datalake query "select * from stripe.charges limit 5"
-  ls LAKE/raw/stripe/charges                what was received, and its log of commits
+  ls {lake}/raw/stripe/charges              what was received, and its log of commits
 
 Real systems need only their key:
   STRIPE_API_KEY=rk_live_…  datalake sync stripe
