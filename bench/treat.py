@@ -3,10 +3,10 @@
     python -m bench.treat                        1 GB of raw lines, a tenth of the keys with a newer version, 1 GB of memory
     python -m bench.treat --mb 100 --repeat 1
 
-Both run in processes of their own, one after the other, `--repeat` times; medians are told. DuckDB alone is the best that can be
-had without knowing a bad row from a good one: `read_json` with explicit columns, keys first, then a semi join, Parquet with zstd.
-Treating also tells bad lines one by one (a part with 100 of them lies beside the good ones), merges into an Iceberg table and
-checks it. Imports (about 3 CPU s once a process) are not counted on either side.
+Both run in processes of their own, one after the other, `--repeat` times; medians are told. DuckDB alone is the best that can
+be had without knowing a bad row from a good one: `read_json` with explicit columns, keys first, then a semi join, Parquet with
+zstd. Treating also tells bad lines one by one (a part with 100 of them lies beside the good ones), merges into an Iceberg table
+and checks it. Imports (about 3 CPU s once a process) are not counted on either side.
 """
 
 from __future__ import annotations
@@ -36,26 +36,27 @@ PART_BYTES = 100_000_000
 BAD_LINES = 100
 
 RECORD = (
-    '{"id":"ch_3%(key)024d","object":"charge","amount":%(amount)d,"amount_captured":%(amount)d,"amount_refunded":%(refunded)d,'
-    '"application":null,"application_fee":null,"application_fee_amount":null,"authorization_code":null,'
-    '"balance_transaction":"txn_3%(key)024d","billing_details":{"address":{"city":"São Paulo","country":"BR","line1":"Rua %(house)d",'
-    '"line2":null,"postal_code":"%(house)05d","state":"SP"},"email":"c%(key)d@example.com","name":"Cliente %(key)d","phone":null,'
-    '"tax_id":null},"calculated_statement_descriptor":"ACME BR","captured":true,"created":%(created)d,"currency":"brl",'
-    '"customer":"cus_%(customer)014d","description":"Order %(key)d – \\"special\\"\\nsecond line","disputed":false,'
-    '"failure_balance_transaction":null,"failure_code":null,"failure_message":null,"fraud_details":{},"livemode":true,'
-    '"metadata":{"order_id":"%(key)d","cart":"%(noise)032x"},"on_behalf_of":null,"outcome":{"advice_code":null,'
-    '"network_advice_code":null,"network_decline_code":null,"network_status":"approved_by_network","reason":null,'
-    '"risk_level":"normal","risk_score":%(score)d,"seller_message":"Payment complete.","type":"authorized"},"paid":true,'
-    '"payment_intent":"pi_3%(key)024d","payment_method":"pm_1%(key)024d","payment_method_details":{"card":{"amount_authorized":'
-    '%(amount)d,"authorization_code":null,"brand":"visa","checks":{"address_line1_check":"pass","address_postal_code_check":"pass",'
-    '"cvc_check":"pass"},"country":"BR","exp_month":%(month)d,"exp_year":2030,"extended_authorization":{"status":"disabled"},'
-    '"fingerprint":"%(noise)016.16x","funding":"credit","incremental_authorization":{"status":"unavailable"},"installments":null,'
-    '"last4":"%(score)04d","mandate":null,"multicapture":{"status":"unavailable"},"network":"visa","network_token":{"used":false},'
-    '"network_transaction_id":"%(noise)015d","overcapture":{"maximum_amount_capturable":%(amount)d,"status":"unavailable"},'
-    '"regulated_status":"unregulated","three_d_secure":null,"wallet":null},"type":"card"},"radar_options":{},'
-    '"receipt_email":"c%(key)d@example.com","receipt_number":null,"receipt_url":"https://pay.stripe.com/receipts/payment/'
-    '%(noise)064x%(key)024d","refunded":false,"review":null,"shipping":null,"source":null,"source_transfer":null,'
-    '"statement_descriptor":null,"statement_descriptor_suffix":null,"status":"succeeded","transfer_data":null,"transfer_group":null}'
+    '{"id":"ch_3%(key)024d","object":"charge","amount":%(amount)d,"amount_captured":%(amount)d,"amount_refunded":'
+    '%(refunded)d,"application":null,"application_fee":null,"application_fee_amount":null,"authorization_code":null,"'
+    'balance_transaction":"txn_3%(key)024d","billing_details":{"address":{"city":"São Paulo","country":"BR","line1":"'
+    'Rua %(house)d","line2":null,"postal_code":"%(house)05d","state":"SP"},"email":"c%(key)d@example.com","name":"Cli'
+    'ente %(key)d","phone":null,"tax_id":null},"calculated_statement_descriptor":"ACME BR","captured":true,"created":'
+    '%(created)d,"currency":"brl","customer":"cus_%(customer)014d","description":"Order %(key)d – \\"special\\"\\nsecond'
+    ' line","disputed":false,"failure_balance_transaction":null,"failure_code":null,"failure_message":null,"fraud_det'
+    'ails":{},"livemode":true,"metadata":{"order_id":"%(key)d","cart":"%(noise)032x"},"on_behalf_of":null,"outcome":{'
+    '"advice_code":null,"network_advice_code":null,"network_decline_code":null,"network_status":"approved_by_network"'
+    ',"reason":null,"risk_level":"normal","risk_score":%(score)d,"seller_message":"Payment complete.","type":"authori'
+    'zed"},"paid":true,"payment_intent":"pi_3%(key)024d","payment_method":"pm_1%(key)024d","payment_method_details":{'
+    '"card":{"amount_authorized":%(amount)d,"authorization_code":null,"brand":"visa","checks":{"address_line1_check":'
+    '"pass","address_postal_code_check":"pass","cvc_check":"pass"},"country":"BR","exp_month":%(month)d,"exp_year":20'
+    '30,"extended_authorization":{"status":"disabled"},"fingerprint":"%(noise)016.16x","funding":"credit","incrementa'
+    'l_authorization":{"status":"unavailable"},"installments":null,"last4":"%(score)04d","mandate":null,"multicapture'
+    '":{"status":"unavailable"},"network":"visa","network_token":{"used":false},"network_transaction_id":"%(noise)015'
+    'd","overcapture":{"maximum_amount_capturable":%(amount)d,"status":"unavailable"},"regulated_status":"unregulated'
+    '","three_d_secure":null,"wallet":null},"type":"card"},"radar_options":{},"receipt_email":"c%(key)d@example.com",'
+    '"receipt_number":null,"receipt_url":"https://pay.stripe.com/receipts/payment/%(noise)064x%(key)024d","refunded":'
+    'false,"review":null,"shipping":null,"source":null,"source_transfer":null,"statement_descriptor":null,"statement_'
+    'descriptor_suffix":null,"status":"succeeded","transfer_data":null,"transfer_group":null}'
 )
 
 
@@ -216,10 +217,8 @@ def main() -> None:
     ratio = round(middle["treated"]["cpu_s"] / middle["direct"]["cpu_s"], 2)
     assert middle["treated"]["rows"] == middle["direct"]["rows"], middle
     print(json.dumps({"bench": "treat", "bytes": size, **middle, "ratio": ratio, "limit": LIMIT, "memory": options.memory}))
-    print(
-        f"treat of {size / 1e6:,.0f} MB of raw lines: {middle['treated']['cpu_s']:.1f} CPU s, {middle['treated']['memory_mb']:.0f} MB; "
-        f"DuckDB alone {middle['direct']['cpu_s']:.1f} CPU s, {middle['direct']['memory_mb']:.0f} MB; ratio {ratio} (at most {LIMIT})"
-    )
+    told = {child: f"{found['cpu_s']:.1f} CPU s, {found['memory_mb']:.0f} MB" for child, found in middle.items()}
+    print(f"treat of {size / 1e6:,.0f} MB: {told['treated']}; DuckDB alone {told['direct']}; ratio {ratio} (at most {LIMIT})")
 
 
 def _remove(path: Path) -> None:

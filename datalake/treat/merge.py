@@ -6,7 +6,6 @@ commit, part, line), and it is deleted where a deletion or a complete scope is y
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -189,6 +188,7 @@ def _read_markers(connection: DuckDBPyConnection, scan: Scan, names: Sequence[st
     """Make `markers`: the complete scopes over these columns, typed as the columns are. Raises ValueError for other values."""
     values = Values(exact=False)
     wanted = {name: scan.table.column(name) for name in names}
+    these = f"CAST([{', '.join(map(literal, names))}] AS VARCHAR[])"
     picked = "".join(f", {member('map_keys(m)', texts('m'), name)} AS {quote('$' + name)}" for name in names)
     typed = "".join(
         f", {values.value(column.type, quote('$' + name), scan.source.timestamps)} AS {quote(name)}"
@@ -200,7 +200,7 @@ def _read_markers(connection: DuckDBPyConnection, scan: Scan, names: Sequence[st
             SELECT "$at", sequence, "$scope"{picked} FROM (
                 SELECT "$at", sequence, "$scope", json_transform("$scope", '"MAP(VARCHAR,JSON)"') AS m
                 FROM lines JOIN parts USING ("$part")
-                WHERE "$op" = 'complete' AND "$reason" IS NULL AND list_sort(json_keys("$scope")) = CAST([{", ".join(map(literal, names))}] AS VARCHAR[])
+                WHERE "$op" = 'complete' AND "$reason" IS NULL AND list_sort(json_keys("$scope")) = {these}
             ))"""
     )
     unfit = " OR ".join(f"{quote(name)} IS NULL" for name in names) or "false"

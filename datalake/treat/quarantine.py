@@ -1,4 +1,4 @@
-"""The table of raw lines that did not become rows, each with its place, its reason and its text. What is bad is judged in `scan`."""
+"""The table of raw lines that did not become rows, each with its place, reason and text. What is bad is judged in `scan`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from datalake.lake.sql import columns, quote, relation
 from datalake.model import QUALITY, Classification, Column, Table, Type
-from datalake.treat.scan import Scan, one
+from datalake.treat.scan import PLACED, Scan, one
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -48,8 +48,7 @@ _RELATION = relation(TABLE)
 def explain(connection: DuckDBPyConnection, scan: Scan) -> None:
     """Give the lines that the JSON parser could not read their text and what is wrong with them."""
     broken = connection.execute(
-        """SELECT "$part", "$n", "$n" - first + 1 FROM lines JOIN (SELECT "$part", min("$n") AS first FROM lines GROUP BY ALL)
-        USING ("$part") WHERE "$reason" IS NOT NULL AND "$raw" IS NULL ORDER BY "$n" """
+        f"""SELECT "$part", "$n", line FROM {PLACED} WHERE "$reason" IS NOT NULL AND "$raw" IS NULL ORDER BY "$n" """
     ).fetchall()
     wanted: dict[int, dict[int, int]] = {}
     for part, number, line in broken:
@@ -94,9 +93,9 @@ def replace(connection: DuckDBPyConnection, table: Table, sequences: Sequence[in
         key = f"CASE WHEN {known} THEN to_json(struct_pack({', '.join(map(quote, table.key))})) END" if table.key else "NULL"
         connection.execute(
             f"""INSERT INTO {_RELATION} ({", ".join(map(quote, columns(TABLE)))})
-            SELECT ?, ?, sequence, parts.key, "$n" - first + 1, CAST({key} AS VARCHAR), "$column", "$reason", "$raw", make_timestamp(epoch_us(now()))
-            FROM lines JOIN parts USING ("$part") JOIN (SELECT "$part", min("$n") AS first FROM lines GROUP BY ALL) USING ("$part")
-            WHERE "$reason" IS NOT NULL""",
+            SELECT ?, ?, sequence, parts.key, line, CAST({key} AS VARCHAR), "$column", "$reason", "$raw",
+                make_timestamp(epoch_us(now()))
+            FROM {PLACED} WHERE "$reason" IS NOT NULL""",
             [table.source, table.name],
         )
     return bad

@@ -4,8 +4,8 @@ Two readers make the same rows. The quick one lets DuckDB parse a file straight 
 it marks to be looked at closer: values that do not fit, numbers with a point, doubled keys, broken lines. The exact one takes
 those lines as text and gives each its values or its reason. Where most lines would need it, it reads all of them.
 
-Columns of `lines`: the contract's, `_row_hash`, `_unmapped`, and `$part` (number of the part), `$n` (number of the line over all
-parts), `$at`, `$op`, `$scope`, `$closer`, and of bad lines `$column`, `$reason`, `$raw`.
+Columns of `lines`: the contract's, `_row_hash`, `_unmapped`, and `$part` (number of the part), `$n` (number of the line over
+all parts), `$at`, `$op`, `$scope`, `$closer`, and of bad lines `$column`, `$reason`, `$raw`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ LINE_SIZES = (16_777_216, 268_435_456)
 """Longest line the readers make room for, and what they try when one is longer."""
 SHOWN = 200
 """Characters of a bad value that its reason quotes."""
+
+PLACED = """(
+    SELECT *, "$n" - first + 1 AS line FROM lines JOIN (SELECT "$part", min("$n") AS first FROM lines GROUP BY ALL) USING ("$part")
+) JOIN parts USING ("$part")"""
+"""Lines with their number in their part, from 1, and what `parts` knows of it."""
 
 _LAKE = {"at": "VARCHAR", "op": "VARCHAR", "add": "MAP(VARCHAR, JSON)", "scope": "JSON"}
 _RECORD = "MAP(VARCHAR, JSON)"
@@ -146,7 +151,8 @@ class Scan:
             SELECT "$part", "$n", "$line",
                 {values.shown('x._lake."at"')} AS "$at", x._lake.op AS "$op",
                 {values.shown("CAST(x._lake.scope AS VARCHAR)")} AS "$scope",
-                {values.keys("x.record")} AS "$rk", map_values(x.record) AS "$rv", {_same("map_keys(x.record)", usual)} AS "$usual",
+                {values.keys("x.record")} AS "$rk", map_values(x.record) AS "$rv",
+                {_same("map_keys(x.record)", usual)} AS "$usual",
                 {values.keys('x._lake."add"')} AS "$ak", map_values(x._lake."add") AS "$av"
             FROM ({parsed})"""
         return self._judged(self._typed(split, usual, values), values)
@@ -170,7 +176,11 @@ class Scan:
             )"""
 
     def _fingerprint(self, usual: tuple[str, ...], values: Values) -> str:
-        """Of what was received: keys and values in their order, and the request's facts where columns come from them."""
+        """Of what was received: keys and values in their order, and the request's facts where columns come from them.
+
+        DuckDB's hash is five times as fast as md5. A new version of DuckDB may change it: rows are then written once more as
+        they are read again, and none is lost.
+        """
         parts = [f'CASE WHEN "$usual" THEN hash({_texts(usual)}) ELSE hash("$rk") END', values.each_shown('"$rv"')]
         if any(column.from_request for column in self.table.columns):
             parts += ['"$ak"', values.each_shown('"$av"')]
@@ -197,7 +207,7 @@ class Scan:
         return f'CASE WHEN "$usual" THEN {of_usual} ELSE {found} END'
 
     def _judged(self, typed: str, values: Values) -> str:
-        """The verdict on each line: with the quick reader whether it must be looked at closer, with the exact one its reason."""
+        """The verdict on each line: the quick reader's whether to look at it closer, the exact one's its reason."""
         problems = [*_WHOLE_LINE, *(problem for column in self.columns for problem in column.problems(self.table, values))]
         if values.exact:
             reason = _case((problem.when, problem.reason) for problem in problems)
@@ -277,7 +287,7 @@ class _Bound:
 
     def problems(self, table: Table, values: Values) -> list[_Problem]:
         key = self.name in table.key
-        bears = f"""("$op" IS DISTINCT FROM 'complete')""" if key else '("$op" IS NULL)'
+        bears = """("$op" IS DISTINCT FROM 'complete')""" if key else '("$op" IS NULL)'
         text = f"left({values.shown(quote(self.text))}, {SHOWN})"
         misfit = f"({quote(self.text)} IS NULL) <> ({quote(self.typed)} IS NULL)"
         found = [_Problem(f"({bears} AND {misfit})", f"{literal(f'does not fit {self.column.type}: ')} || {text}", self.name)]
