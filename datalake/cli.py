@@ -54,7 +54,7 @@ def sync(what: tuple[str, ...], since: dt.datetime | None, until: dt.datetime | 
     window = _window(since, until)
     if window and full:
         raise click.UsageError("--full reads everything; leave out --since and --until, or --full")
-    with report(as_json=as_json) as console:
+    with report(as_json=as_json, secrets=settings.secrets()) as console:
         failed = sum(_sync(settings, source, tables, window=window, full=full, console=console) for source, tables in chosen)
     if failed:
         raise Failed(f"{failed} {'table' if failed == 1 else 'tables'} failed; the others are published")

@@ -7,7 +7,7 @@ import csv
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -17,6 +17,7 @@ from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
 from datalake.sources.progress import LogProgress, Progress
+from datalake.sources.redaction import Redaction
 
 if TYPE_CHECKING:
     from datalake.doctor import Finding
@@ -25,19 +26,20 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """Tells a sync as it goes: a line a finished table, and meanwhile what is being read."""
+    """Tells a sync as it goes: a line a finished step, and meanwhile what is being read."""
 
     def __init__(self, progress: Progress, *, as_json: bool) -> None:
         self.progress = progress
         self._as_json = as_json
 
     def step(self, step: Step) -> None:
-        """One finished step. People see a table once, when it is through or has failed, and its raw step if it read rows."""
+        """One finished step, as a line."""
         for note in step.notes:
             self.progress.note(step.table.id, note)
-        facts = step.facts()
-        if self._as_json:
-            click.echo(json.dumps(facts, ensure_ascii=False, default=str))
+        if isinstance(self.progress, BarProgress):
+            self.progress.done(step)
+        elif self._as_json:
+            click.echo(json.dumps(step.facts(), ensure_ascii=False, default=str))
         else:
             click.echo(sentence(step))
 
@@ -61,20 +63,27 @@ class BarProgress:
     def note(self, table_id: str, text: str) -> None:
         self._bars.console.print(f"{table_id}: {text}", style="yellow", markup=False)
 
-    def done(self, table_id: str) -> None:
-        if table_id in self._tasks:
-            self._bars.remove_task(self._tasks.pop(table_id))
+    def done(self, step: Step) -> None:
+        """Write the step's line above the bars, and end the table's bar."""
+        self._bars.console.print(sentence(step), style="red" if step.error else None, markup=False, highlight=False)
+        if step.table.id in self._tasks:
+            self._bars.remove_task(self._tasks.pop(step.table.id))
 
 
 @contextlib.contextmanager
-def report(*, as_json: bool) -> Iterator[Report]:
-    """Bars for a person at a terminal, plain lines elsewhere; finished steps go to standard output, all else to errors."""
+def report(*, as_json: bool, secrets: Iterable[str] = ()) -> Iterator[Report]:
+    """Bars for a person at a terminal, plain lines elsewhere: then finished steps go to standard output, all else to errors.
+
+    `secrets` are never shown in log lines, whichever library writes them.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Redaction(secrets))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     if sys.stderr.isatty() and not as_json:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[detail]}"), TimeElapsedColumn())
         with RichProgress(*columns, console=RichConsole(stderr=True), transient=True) as bars:
             yield Report(BarProgress(bars), as_json=False)
         return
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logger = logging.getLogger("datalake.progress")
     logger.setLevel(logging.INFO)
     yield Report(LogProgress(logger), as_json=as_json)

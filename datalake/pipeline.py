@@ -20,6 +20,7 @@ from datalake.sources import open_run
 from datalake.sources.base import AuthenticationFailed, QuotaSpent, SourceError, SourceRun, Window
 from datalake.sources.engine import Extraction, Progress, extract
 from datalake.treat import Batch, StaleTable, prepare
+from datalake.treat.quarantine import TABLE as QUARANTINE
 
 ALL_LAYERS = (Layer.RAW, Layer.TREATED, Layer.ATHENA)
 TABLES_AT_ONCE = 12
@@ -49,6 +50,7 @@ class Step:
     result: Extraction | Batch | Registration | None = None
     error: Exception | None = None
     notes: list[str] = field(default_factory=list)
+    """What people should know beside what was told while it worked."""
     read_to_the_end: Callable[[], None] = lambda: None
     """Notes the table's freshness once its rows are committed."""
     again: Callable[[], Batch | None] | None = None
@@ -161,7 +163,6 @@ def run_source(
             Layer.RAW,
             time.monotonic() - begun,
             extraction if changed else None,
-            notes=list(extraction.notes),
             read_to_the_end=seen,
         )
 
@@ -172,7 +173,8 @@ def run_source(
             return _checked(prepare(lake, table, source=source, run_id=run_id))
 
         batch = prepare(lake, table, source=source, run_id=run_id)
-        step = Step(table, Layer.TREATED, time.monotonic() - begun, batch, again=again)
+        notes = _notes(batch) if batch else []
+        step = Step(table, Layer.TREATED, time.monotonic() - begun, batch, notes=notes, again=again)
         try:
             _checked(batch)
         except GateClosed as error:
@@ -181,12 +183,7 @@ def run_source(
 
     def athena(table: Table) -> Step:
         begun = time.monotonic()
-        notes = []
-        if needs_compaction(lake, table):
-            try:
-                compact(lake, table)
-            except TableMoved as error:
-                notes.append(str(error))
+        notes = _compact(lake, table)
         result = None if registered(lake, table) else register(lake, table)
         return Step(table, Layer.ATHENA, time.monotonic() - begun, result, notes=notes)
 
@@ -235,6 +232,8 @@ def run_source(
                     mine = wanted[table.name]
                     if layer is not mine[-1]:
                         start(table, mine[mine.index(layer) + 1])
+            if any(Layer.ATHENA in mine for mine in wanted.values()):
+                _register_quarantine(lake)
         finally:
             for future in running:
                 future.cancel()
@@ -246,6 +245,34 @@ def run_source(
                         abandoned.rollback()
             if run is not None:
                 run.close()
+
+
+def _compact(lake: Lake, table: Table) -> list[str]:
+    """Compact the table if it is due; what people should know if that must wait."""
+    try:
+        if needs_compaction(lake, table):
+            compact(lake, table)
+    except TableMoved as error:
+        return [str(error)]
+    return []
+
+
+def _register_quarantine(lake: Lake) -> None:
+    """Make new rows in quarantine known where people query."""
+    if lake.properties(QUARANTINE) and not registered(lake, QUARANTINE):
+        _compact(lake, QUARANTINE)
+        register(lake, QUARANTINE)
+
+
+def _notes(batch: Batch) -> list[str]:
+    """What people should know of a batch: rows in quarantine, fields that the contract does not name."""
+    notes = list(batch.notes)
+    if batch.rows_rejected:
+        notes.append(f"{batch.rows_rejected:,} of {batch.rows_in:,} rows went to quarantine: see the table quality.quarantine")
+    if batch.drift:
+        fields = ", ".join(f"{name} ({count:,})" for name, count in batch.drift.items())
+        notes.append(f"fields that the contract does not name, kept in _unmapped: {fields}")
+    return notes
 
 
 def _checked(batch: Batch | None) -> Batch | None:

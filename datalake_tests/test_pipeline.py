@@ -1,5 +1,6 @@
 """The whole road: stand-in, raw, treated, registered; twice, with changes and deletions between."""
 
+import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +9,13 @@ import pytest
 
 from datalake import contracts
 from datalake.lake.lake import Lake
-from datalake.model import Source, Table
-from datalake.pipeline import Step, run_source
+from datalake.lake.register import query_connection
+from datalake.model import Layer, Source, Table
+from datalake.pipeline import ParentFailed, Step, run_source
 from datalake.sandbox.base import Server, running
 from datalake.settings import Settings
 from datalake.sources import CONNECTED
+from datalake.sources.base import Skipped
 from datalake.sources.progress import LogProgress
 from datalake_tests import oracle
 
@@ -68,3 +71,50 @@ def test_an_unchanged_source_writes_no_data_file(road: tuple[Server, Lake, Sourc
     steps = sync(lake, source, core(source))
     assert [str(step.error) for step in steps if step.error] == []
     assert data_files() == before
+
+
+def test_a_bad_row_is_told_and_can_be_asked_for(tmp_path: Path) -> None:
+    with running("stripe", seed=7, scale=0.1, limits=False) as server:
+        page = {
+            "object": "list",
+            "has_more": False,
+            "url": "/v1/products",
+            "data": [
+                {"id": "prod_good", "created": 1_700_000_000, "active": True},
+                {"id": "prod_bad", "created": 1_700_000_000, "active": "perhaps", "surprise": 1},
+            ],
+        }
+        server.fault("/v1/products", status=200, body=json.dumps(page), headers={"Content-Type": "application/json"})
+        settings = Settings.load({"DATALAKE_URL": str(tmp_path), **server.env})
+        lake = Lake(settings)
+        source = contracts.load_source("stripe")
+        try:
+            treated = sync(lake, source, [source.tables["products"]])[1]
+        finally:
+            lake.close()
+    assert any("1 of 2 rows went to quarantine" in note for note in treated.notes)
+    connection = query_connection(settings)
+    try:
+        rows = connection.execute('SELECT "source", "table", "column", line, reason FROM quality.quarantine').fetchall()
+        assert rows == [("stripe", "products", "active", 2, 'does not fit bool: "perhaps"')]
+        assert connection.execute("SELECT id FROM stripe.products").fetchall() == [("prod_good",)]
+    finally:
+        connection.close()
+
+
+def test_a_table_that_fails_stops_only_those_that_follow_it(tmp_path: Path) -> None:
+    with running("stripe", seed=7, scale=0.1, limits=False) as server:
+        refusal = {"error": {"type": "invalid_request_error", "message": "The key lacks rak_balance_transaction_read."}}
+        server.fault("/v1/balance_transactions", status=403, body=json.dumps(refusal), times=1000)
+        lake = Lake(Settings.load({"DATALAKE_URL": str(tmp_path), **server.env}))
+        source = contracts.load_source("stripe")
+        names = ("balance_transactions", "balance_transaction_fee_details", "products")
+        try:
+            steps = sync(lake, source, [source.tables[name] for name in names])
+        finally:
+            lake.close()
+    errors = {step.table.name: step.error for step in steps if step.error}
+    assert isinstance(errors.pop("balance_transactions"), Skipped)
+    assert isinstance(errors.pop("balance_transaction_fee_details"), ParentFailed)
+    assert errors == {}
+    assert [step.layer for step in steps if step.table.name == "products"] == list(Layer)
