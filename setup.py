@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 setup(
     name="datalake",
     version="0.1.0",
-    description="A company data lake for SaaS systems and databases: raw, treated, checked, registered for Athena, run by Dagster.",
+    description="A company data lake for SaaS systems and databases: raw, treated, checked, registered, run by Dagster.",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["datalake", "datalake.*"]),

@@ -8,10 +8,11 @@ A part is zstd-compressed JSON Lines. A line is one of
     {"_lake":{"at":"2026-11-22T13:00:00.123456Z","add":{…}},"record":<bytes as received>}
     {"_lake":{"at":…,"add":{…},"op":"delete"},"record":<last known record, or one that holds the key>}
     {"_lake":{"at":…,"op":"complete","scope":{"repository_id":1}}}
-`at` is when the record was asked for; `add` holds facts of the request (parent keys, tenant). `complete` says that all rows
-of the scope that live at the source were read since `at`, so rows of the scope last seen before are gone; an empty scope is
-the whole table. A part that no commit lists does not exist. The newest commit *is* the extraction state. `read_at` holds when the source was last
-asked to the end: the one object that is replaced, and only people and freshness checks read it.
+`at` is when the record was asked for; `add` holds facts of the request (parent keys, tenant). `complete` says that all rows of
+the scope that live at the source were read since `at`, so rows of the scope last seen before are gone; an empty scope is
+the whole table. A part that no commit lists does not exist. The newest commit *is* the extraction state.
+`read_at` holds when the source was last asked to the end: the one object that is replaced; only people and freshness checks
+read it.
 """
 
 from __future__ import annotations
