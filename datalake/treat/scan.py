@@ -36,7 +36,8 @@ SHOWN = 200
 """Characters of a bad value that its reason quotes."""
 
 PLACED = """(
-    SELECT *, "$n" - first + 1 AS line FROM lines JOIN (SELECT "$part", min("$n") AS first FROM lines GROUP BY ALL) USING ("$part")
+    SELECT *, "$n" - first + 1 AS line
+    FROM lines JOIN (SELECT "$part", min("$n") AS first FROM lines GROUP BY ALL) USING ("$part")
 ) JOIN parts USING ("$part")"""
 """Lines with their number in their part, from 1, and what `parts` knows of it."""
 
