@@ -52,6 +52,8 @@ def test_a_run_brings_every_table_through_all_layers(first: tuple[Runs, dg.Execu
         living = [row for row in runs.server.ledger(name) if not row.deleted]
         assert facts[f"raw_{name}"]["rows_in"] == facts[name]["rows_in"] > 0
         assert facts[name]["dagster/row_count"] == facts[f"athena_{name}"]["dagster/row_count"] == len(living)
+    judged = {f"{spec.asset_key.path[-1]}.{spec.name}" for table in runs.tables for spec in step_check_specs(table)}
+    assert judged <= set(verdicts(result)), "every check that the graph shows has a verdict"
     assert all(verdicts(result).values())
 
 
