@@ -86,6 +86,7 @@ def serve_ui(folder: str, port: int) -> None:
             *(sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)),
             *("--module-name", "datalake.definitions"),
         ]
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         click.secho(f"Dagster's UI: http://127.0.0.1:{port}  (Ctrl-C ends it)", bold=True)
         process = subprocess.Popen(command, env=environment, cwd=root)
         with contextlib.suppress(KeyboardInterrupt):
