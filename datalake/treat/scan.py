@@ -30,7 +30,7 @@ PROBE_BYTES = 1_000_000
 PROBE_LINES = 500
 MOSTLY = 0.2
 """Share of lines to be looked at closer above which the exact reader takes them all at once."""
-LINE_SIZES = (16_777_216, 268_435_456)
+LINE_SIZES = (4_194_304, 33_554_432, 268_435_456)
 """Longest line the readers make room for, and what they try when one is longer."""
 SHOWN = 200
 """Characters of a bad value that its reason quotes."""
@@ -112,7 +112,8 @@ class Scan:
         _run(connection, f"CREATE OR REPLACE TEMP TABLE shapes AS SELECT keys, count(*) AS times FROM ({keys}) GROUP BY keys")
         found = connection.execute("SELECT keys FROM shapes ORDER BY times DESC, keys LIMIT 1").fetchone()
         usual = tuple(found[0]) if found else ()
-        return (usual if len(set(usual)) == len(usual) else ()), (share or 0) > MOSTLY
+        plain = len(set(usual)) == len(usual) and not any("\0" in name for name in usual)
+        return (usual if plain else ()), (share or 0) > MOSTLY
 
     # The readers: lines split into `$rk`, `$rv` (keys and JSON texts of the record) and `$ak`, `$av` (of the request's facts).
 

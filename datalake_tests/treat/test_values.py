@@ -301,6 +301,13 @@ def test_big_batches_read_as_small_ones(lake: Lake, monkeypatch: pytest.MonkeyPa
         )
 
 
+def test_a_very_long_line_is_read(lake: Lake) -> None:
+    of = table({"id": "int64", "text": "string"})
+    commit(lake, of, [line({"id": 1, "text": "x" * 20_000_000}), line({"id": 2, "text": "y"}), line('{"id":3,"text":1.50}')])
+    treat(lake, of)
+    assert [(key, text[0], len(text)) for key, text in rows(lake, of)] == [(1, "x", 20_000_000), (2, "y", 1), (3, "1", 4)]
+
+
 def test_other_readers_see_the_same_text(lake: Lake) -> None:
     """A NUL, an emoji and digits survive in every reader."""
     of = table({"id": "int64", "name": "string", "j": "json"})
