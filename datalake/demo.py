@@ -88,11 +88,14 @@ def serve_ui(folder: str, port: int) -> None:
         ]
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         click.secho(f"Dagster's UI: http://127.0.0.1:{port}  (Ctrl-C ends it)", bold=True)
-        process = subprocess.Popen(command, env=environment, cwd=root)
+        process = subprocess.Popen(command, env=environment, cwd=root, start_new_session=True)
         with contextlib.suppress(KeyboardInterrupt):
             process.wait()
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=30)
+        # `dagster dev` ends its own children on SIGINT only; whoever does not heed it is ended with the group.
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, sign)
+                process.wait(timeout=15)
 
 
 @contextlib.contextmanager
