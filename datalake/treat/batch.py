@@ -11,7 +11,7 @@ from datalake.lake.lake import Lake
 from datalake.lake.sql import relation
 from datalake.model import Source, Table
 from datalake.treat import gates, merge, quarantine
-from datalake.treat.gates import CheckResult, Counts
+from datalake.treat.gates import CheckResult
 from datalake.treat.scan import Scan, one
 
 if TYPE_CHECKING:
@@ -112,22 +112,17 @@ def prepare(lake: Lake, table: Table, *, source: Source, run_id: str, from_commi
 
 def _merge(connection: DuckDBPyConnection, scan: Scan, batch: Batch, *, anew: bool) -> None:
     table = scan.table
-    count = f"SELECT count(*) FROM {relation(table)}"
-    before: int = one(connection, count)
-    batch.rows_rejected = quarantine.replace(connection, table, [commit.sequence for commit in scan.commits])
-    merged = merge.merge_records(connection, table, anew=anew, empty=before == 0)
-    after: int = one(connection, count)
-    lines, batch.rows_in, records = connection.execute(
-        """SELECT count(*), count(*) FILTER ("$op" IS DISTINCT FROM 'complete'),
-            count(*) FILTER ("$op" IS NULL AND "$reason" IS NULL) FROM lines"""
-    ).fetchall()[0]
-    newest: int = one(connection, "SELECT count(*) FROM newest")
-    counts = Counts(lines, records, batch.rows_rejected, records - newest, newest, merged, before, after)
+    rows = f"SELECT count(*) FROM {relation(table)}"
+    before: int = one(connection, rows)
+    quarantine.replace(connection, table, [commit.sequence for commit in scan.commits])
+    merge.merge_records(connection, table, anew=anew, empty=before == 0)
+    counts = gates.count(connection, table, before)
     batch.checks = gates.check(connection, table, counts)
-    batch.rows_superseded, batch.rows_unchanged = counts.superseded, counts.unchanged
-    batch.rows_inserted, batch.rows_updated = counts.inserted, counts.updated
+    batch.rows_in = counts.records + counts.deletions + counts.rejected
+    batch.rows_rejected, batch.rows_superseded = counts.rejected, counts.superseded
+    batch.rows_inserted, batch.rows_updated, batch.rows_unchanged = counts.inserted, counts.updated, counts.unchanged
     batch.rows_deleted, batch.notes = merge.mark_deleted(connection, scan)
-    batch.table_rows = one(connection, count) if batch.rows_deleted else after
+    batch.table_rows = one(connection, rows) if batch.rows_deleted else counts.after
     batch.drift = dict(
         connection.execute(
             """SELECT name, count(*) AS times FROM (SELECT unnest(json_keys("_unmapped")) AS name FROM lines)

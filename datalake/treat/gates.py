@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from datalake.lake.sql import quote, relation
 from datalake.model import Table
-from datalake.treat.scan import PLACED
+from datalake.treat.scan import PLACED, one
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -53,16 +53,27 @@ def identity(table: Table) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of a batch and of its table. `before` and `after` are the table's rows around the merge of the records."""
+    """Lines of a batch, and what stands of them in the table. `before` and `after` are the table's rows around the merge."""
 
+    told: int
+    """Records and deletions that the commits say they hold."""
     lines: int
     records: int
+    deletions: int
     rejected: int
-    superseded: int
     newest: int
-    merged: int
+    """Keys of the records."""
+    rows_found: int
+    keys_found: int
+    """Rows of the table that have these keys, and how many of the keys they have."""
+    written: int
+    """Of these rows, those that this batch brought."""
     before: int
     after: int
+
+    @property
+    def superseded(self) -> int:
+        return self.records - self.newest
 
     @property
     def inserted(self) -> int:
@@ -70,32 +81,53 @@ class Counts:
 
     @property
     def updated(self) -> int:
-        return self.merged - self.inserted
+        return self.written - self.inserted
 
     @property
     def unchanged(self) -> int:
-        return self.newest - self.merged
+        return self.newest - self.written
+
+
+def count(connection: DuckDBPyConnection, table: Table, before: int) -> Counts:
+    """Count inside the transaction, after its records were merged."""
+    told = one(connection, "SELECT sum(rows) FROM parts")
+    lines, records, deletions, rejected = connection.execute(
+        """SELECT count(*), count(*) FILTER ("$op" IS NULL AND "$reason" IS NULL),
+            count(*) FILTER ("$op" = 'delete' AND "$reason" IS NULL),
+            count(*) FILTER ("$reason" IS NOT NULL AND "$op" IS DISTINCT FROM 'complete') FROM lines"""
+    ).fetchall()[0]
+    keys = ", ".join(map(quote, identity(table)))
+    rows_found, keys_found, written = connection.execute(
+        f"""SELECT count(*), count(DISTINCT ({keys})), count(*) FILTER (_raw_commit = sequence AND _extracted_at = "$at")
+        FROM {relation(table)} JOIN newest USING ({keys})"""
+    ).fetchall()[0]
+    newest = one(connection, "SELECT count(*) FROM newest")
+    after = one(connection, f"SELECT count(*) FROM {relation(table)}")
+    return Counts(told, lines, records, deletions, rejected, newest, rows_found, keys_found, written, before, after)
 
 
 def check(connection: DuckDBPyConnection, table: Table, counts: Counts) -> list[CheckResult]:
     """Judge the table as it would be after COMMIT, inside the transaction that merged the batch."""
-    found = [_keys(connection, table, counts), _reconciled(connection, counts), _rejected(connection, counts)]
+    found = [_keys(counts), _reconciled(connection, counts), _rejected(connection, counts)]
     if required(table):
         found.append(_required(connection, table))
     return found
 
 
-def _keys(connection: DuckDBPyConnection, table: Table, counts: Counts) -> CheckResult:
+def _keys(counts: Counts) -> CheckResult:
     """Only keys of the batch can have been doubled or lost: all other rows stand where the last check left them."""
-    names = ", ".join(map(quote, identity(table)))
-    rows, keys = connection.execute(
-        f"SELECT count(*), count(DISTINCT ({names})) FROM {relation(table)} SEMI JOIN newest USING ({names})"
-    ).fetchall()[0]
-    metadata = {"keys_of_batch": counts.newest, "keys_found": keys, "rows_found": rows, "new_rows": counts.inserted}
-    if rows == keys == counts.newest and 0 <= counts.inserted <= counts.merged <= counts.newest:
+    metadata = {
+        "keys_of_batch": counts.newest,
+        "keys_found": counts.keys_found,
+        "rows_found": counts.rows_found,
+        "rows_written": counts.written,
+        "new_rows": counts.inserted,
+    }
+    if counts.rows_found == counts.keys_found == counts.newest and 0 <= counts.inserted <= counts.written:
         return CheckResult(KEY, True, _ABOUT[KEY], metadata)
     what = (
-        f"{counts.newest} keys were merged, the table would hold {keys} of them in {rows} rows and {counts.inserted} new rows"
+        f"{counts.newest} keys were merged; the table would hold {counts.keys_found} of them in {counts.rows_found} rows, "
+        f"{counts.written} of them written now, and would have grown by {counts.inserted} rows"
     )
     return CheckResult(KEY, False, f"{what}; run again, and if it stays treat the table from raw anew", metadata)
 
@@ -124,6 +156,7 @@ def _reconciled(connection: DuckDBPyConnection, counts: Counts) -> CheckResult:
     metadata = {
         "lines": counts.lines,
         "records": counts.records,
+        "deletions": counts.deletions,
         "inserted": counts.inserted,
         "updated": counts.updated,
         "unchanged": counts.unchanged,
@@ -135,9 +168,9 @@ def _reconciled(connection: DuckDBPyConnection, counts: Counts) -> CheckResult:
         return CheckResult(
             RECONCILED, False, f"{key} holds {read} lines where its commit says {told}; restore it from the bucket", metadata
         )
-    accounted = counts.inserted + counts.updated + counts.unchanged + counts.superseded
-    if accounted != counts.records:
-        return CheckResult(RECONCILED, False, f"{counts.records} records were read, {accounted} are accounted for", metadata)
+    accounted = counts.keys_found + counts.superseded + counts.deletions + counts.rejected
+    if accounted != counts.told:
+        return CheckResult(RECONCILED, False, f"raw names {counts.told} records, {accounted} are accounted for", metadata)
     return CheckResult(RECONCILED, True, _ABOUT[RECONCILED], metadata)
 
 

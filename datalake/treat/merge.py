@@ -2,6 +2,9 @@
 
 What a row is depends on nothing but the set of lines that were treated: its values are the newest record's by (`_lake.at`, raw
 commit, part, line), and it is deleted where a deletion or a complete scope is younger than that record. Typing lives in `scan`.
+
+The row counts that INSERT and MERGE answer are not used: DuckDB 1.5.5 answers none at all when memory is short, with all rows
+written. What was written is counted in the table.
 """
 
 from __future__ import annotations
@@ -28,20 +31,24 @@ _RECORDS = '"$op" IS NULL AND "$reason" IS NULL'
 
 
 def pick_newest(connection: DuckDBPyConnection, table: Table) -> None:
-    """Make the temporary table `newest`: a row a key with `$n` of its newest record."""
+    """Make the temporary table `newest`: a row a key with `$n`, `$at` and raw commit (`sequence`) of its newest record."""
     keys = _names(identity(table))
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE newest AS
-        SELECT {keys}, max(struct_pack("at" := "$at", n := "$n")).n AS "$n" FROM lines WHERE {_RECORDS} GROUP BY {keys}"""
+        SELECT {keys}, last.n AS "$n", last."at" AS "$at", last.sequence AS sequence FROM (
+            SELECT {keys}, max(struct_pack("at" := "$at", n := "$n", sequence := sequence)) AS last
+            FROM lines JOIN parts USING ("$part") WHERE {_RECORDS} GROUP BY {keys}
+        )"""
     )
 
 
-def merge_records(connection: DuckDBPyConnection, table: Table, *, anew: bool, empty: bool) -> int:
-    """Insert new keys and replace rows that changed. Gives the number of rows written.
+def merge_records(connection: DuckDBPyConnection, table: Table, *, anew: bool, empty: bool) -> None:
+    """Insert new keys and replace rows that changed.
 
     `anew` writes rows whose fingerprint is equal too (the contract may have changed). `empty` says the table has no row.
     """
-    return sum(_merge_some(connection, table, some, anew, empty) for some in _portions(connection))
+    for some in _portions(connection):
+        _merge_some(connection, table, some, anew, empty)
 
 
 def _portions(connection: DuckDBPyConnection) -> list[tuple[int, int]]:
@@ -65,17 +72,21 @@ def _portions(connection: DuckDBPyConnection) -> list[tuple[int, int]]:
     ).fetchall()
 
 
-def _merge_some(connection: DuckDBPyConnection, table: Table, some: tuple[int, int], anew: bool, empty: bool) -> int:
+def _merge_some(connection: DuckDBPyConnection, table: Table, some: tuple[int, int], anew: bool, empty: bool) -> None:
     names = [name for name in columns(table) if name != "_deleted_at"]
     own = {"_extracted_at": '"$at"', "_raw_commit": "sequence"}
+    # The window keeps the rows on one thread: more of them each fill row groups of their own, with more memory and more CPU.
     rows = f"""SELECT {", ".join(f"{own.get(name, quote(name))} AS {quote(name)}" for name in names)}
-        FROM lines SEMI JOIN newest USING ("$n") JOIN parts USING ("$part") WHERE "$n" BETWEEN ? AND ?"""
+        FROM (
+            SELECT *, row_number() OVER () AS "$serial"
+            FROM lines JOIN (SELECT "$n", sequence FROM newest) USING ("$n") WHERE "$n" BETWEEN ? AND ?
+        )"""
     if empty:
-        return _changed(connection, f"INSERT INTO {relation(table)} ({_names(names)}) {rows}", some)
+        connection.execute(f"INSERT INTO {relation(table)} ({_names(names)}) {rows}", some)
+        return
     newer = "s._extracted_at > t._extracted_at OR (s._extracted_at = t._extracted_at AND s._raw_commit >= t._raw_commit)"
     differs = "true" if anew else "t._row_hash <> s._row_hash OR t._deleted_at <= s._extracted_at"
-    return _changed(
-        connection,
+    connection.execute(
         f"""MERGE INTO {relation(table)} AS t USING ({rows}) AS s ON {_same(identity(table), "t", "s")}
         WHEN MATCHED AND (t._row_hash IS NULL OR (({newer}) AND ({differs}))) THEN UPDATE SET
             {", ".join(f"{quote(name)} = s.{quote(name)}" for name in names)},
@@ -125,14 +136,17 @@ def _delete_gone(connection: DuckDBPyConnection, table: Table) -> int:
     if not one(connection, "SELECT count(*) FROM gone"):
         return 0
     keys = _names(identity(table))
-    return _changed(
-        connection,
+    connection.execute(
         f"""MERGE INTO {relation(table)} AS t USING gone AS s ON {_same(identity(table), "t", "s")}
         WHEN MATCHED AND t._extracted_at <= s."$at" AND (t._deleted_at IS NULL OR t._deleted_at < s."$at")
             THEN UPDATE SET _deleted_at = s."$at"
         WHEN NOT MATCHED THEN INSERT ({keys}, _extracted_at, _raw_commit, _deleted_at)
-            VALUES ({", ".join(f"s.{quote(name)}" for name in identity(table))}, s."$at", s.sequence, s."$at")""",
+            VALUES ({", ".join(f"s.{quote(name)}" for name in identity(table))}, s."$at", s.sequence, s."$at")"""
     )
+    marked: int = one(
+        connection, f'SELECT count(*) FROM {relation(table)} AS t JOIN gone USING ({keys}) WHERE t._deleted_at = gone."$at"'
+    )
+    return marked
 
 
 def _find_missing(connection: DuckDBPyConnection, scan: Scan) -> None:
@@ -207,11 +221,6 @@ def _read_markers(connection: DuckDBPyConnection, scan: Scan, names: Sequence[st
     wrong = connection.execute(f'SELECT "$scope" FROM markers WHERE {unfit} LIMIT 1').fetchone()
     if wrong:
         raise ValueError(f"{scan.table.id}: the complete scope {wrong[0]} does not fit the columns {', '.join(names)}")
-
-
-def _changed(connection: DuckDBPyConnection, statement: str, parameters: Sequence[int] = ()) -> int:
-    count: int = one(connection, statement, parameters)
-    return count
 
 
 def _bytes(size: str) -> float:

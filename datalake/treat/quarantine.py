@@ -81,14 +81,13 @@ def _fault(line: bytes) -> str:
     return "holds half a surrogate pair (\\ud800 to \\udfff), which stands for no character"
 
 
-def replace(connection: DuckDBPyConnection, table: Table, sequences: Sequence[int]) -> int:
-    """Put the bad lines of `lines` into quarantine, in place of what it held of these raw commits. Gives their number."""
+def replace(connection: DuckDBPyConnection, table: Table, sequences: Sequence[int]) -> None:
+    """Put the bad lines of `lines` into quarantine, in place of what it held of these raw commits."""
     place = [table.source, table.name, sequences[0], sequences[-1]]
     where = 'source = ? AND "table" = ? AND raw_commit BETWEEN ? AND ?'
     if one(connection, f"SELECT count(*) FROM {_RELATION} WHERE {where}", place):
         connection.execute(f"DELETE FROM {_RELATION} WHERE {where}", place)
-    bad: int = one(connection, 'SELECT count(*) FROM lines WHERE "$reason" IS NOT NULL')
-    if bad:
+    if one(connection, 'SELECT count(*) FROM lines WHERE "$reason" IS NOT NULL'):
         known = " AND ".join(f"{quote(name)} IS NOT NULL" for name in table.key) or "false"
         key = f"CASE WHEN {known} THEN to_json(struct_pack({', '.join(map(quote, table.key))})) END" if table.key else "NULL"
         connection.execute(
@@ -98,4 +97,3 @@ def replace(connection: DuckDBPyConnection, table: Table, sequences: Sequence[in
             FROM {PLACED} WHERE "$reason" IS NOT NULL""",
             [table.source, table.name],
         )
-    return bad

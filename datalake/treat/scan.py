@@ -306,8 +306,7 @@ class _Bound:
 
 def one(connection: DuckDBPyConnection, statement: str, parameters: Sequence[Any] = ()) -> Any:
     """The single value that a query gives."""
-    row = connection.execute(statement, list(parameters)).fetchone()
-    assert row is not None
+    [row] = connection.execute(statement, list(parameters)).fetchall()
     return row[0]
 
 
