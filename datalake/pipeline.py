@@ -24,6 +24,8 @@ from datalake.treat.quarantine import TABLE as QUARANTINE
 
 ALL_LAYERS = (Layer.RAW, Layer.TREATED, Layer.ATHENA)
 TABLES_AT_ONCE = 12
+PUBLISH_TRIES = 5
+"""How often a batch is prepared anew because another writer published first."""
 TREATED_AT_ONCE = 2
 """Treating is bound by cores and shares the memory setting; reading waits for the network."""
 
@@ -103,7 +105,7 @@ class Step:
             raise
 
     def _commit_batch(self, batch: Batch) -> None:
-        for _ in range(5):
+        for _ in range(PUBLISH_TRIES):
             try:
                 batch.commit()
             except StaleTable:
@@ -115,7 +117,7 @@ class Step:
                 batch = fresh
             else:
                 return
-        raise StaleTable(f"{self.table.id}: five times another writer published first; run again when it is quiet")
+        raise StaleTable(f"{self.table.id}: {PUBLISH_TRIES} times another writer published first; run again when it is quiet")
 
 
 def run_source(
@@ -166,13 +168,21 @@ def run_source(
             read_to_the_end=seen,
         )
 
+    def prepared(table: Table) -> Batch | None:
+        for _ in range(PUBLISH_TRIES - 1):
+            try:
+                return prepare(lake, table, source=source, run_id=run_id)
+            except StaleTable:
+                continue
+        return prepare(lake, table, source=source, run_id=run_id)
+
     def treated(table: Table) -> Step:
         begun = time.monotonic()
 
         def again() -> Batch | None:
-            return _checked(prepare(lake, table, source=source, run_id=run_id))
+            return _checked(prepared(table))
 
-        batch = prepare(lake, table, source=source, run_id=run_id)
+        batch = prepared(table)
         notes = _notes(batch) if batch else []
         step = Step(table, Layer.TREATED, time.monotonic() - begun, batch, notes=notes, again=again)
         try:

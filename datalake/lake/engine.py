@@ -46,3 +46,16 @@ def _extension(name: str) -> Path:
     if not path.exists():
         raise ImportError(f"duckdb-extension-{name} is not of DuckDB's version {duckdb.__version__}: pip install that one")
     return path
+
+
+def lost_race(error: Exception) -> bool:
+    """Whether DuckDB says that another writer published to a table first: the transaction must be begun again.
+
+    COMMIT is refused with a TransactionException (the catalog's 409). A table that got its first snapshot while the transaction
+    was open has "no reachable state" in it (seen with DuckDB 1.5.5).
+    """
+    import duckdb
+
+    return isinstance(error, duckdb.TransactionException) or (
+        isinstance(error, duckdb.Error) and "does not have a reachable state" in str(error)
+    )

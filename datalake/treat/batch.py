@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from datalake.lake import raw
+from datalake.lake.engine import lost_race
 from datalake.lake.lake import Lake
 from datalake.lake.sql import relation
 from datalake.model import Source, Table
@@ -72,7 +73,7 @@ def prepare(lake: Lake, table: Table, *, source: Source, run_id: str, from_commi
     """Merge what raw holds beyond the table's progress, and check it. None: raw has nothing new.
 
     With `from_commit` the raw commits from that one on (1: all) are treated again, whatever the progress says, and rows are
-    written even where their records did not change: after a contract has changed.
+    written even where their records did not change: after a contract has changed. Raises StaleTable.
     """
     consumed = int(lake.properties(table).get("datalake.raw_commit", 0))
     log = lake.log(table)
@@ -96,8 +97,10 @@ def prepare(lake: Lake, table: Table, *, source: Source, run_id: str, from_commi
         else:
             connection.execute("BEGIN")
             batch.table_rows = one(connection, f"SELECT count(*) FROM {relation(table)}")
-    except BaseException:
+    except BaseException as error:
         connection.close()
+        if isinstance(error, Exception) and lost_race(error):
+            raise StaleTable(f"{table.id}: another writer published first ({error})") from error
         raise
     progress = {
         "datalake.raw_commit": str(max(consumed, batch.raw_commit)),
@@ -133,16 +136,13 @@ def _merge(connection: DuckDBPyConnection, scan: Scan, batch: Batch, *, anew: bo
 
 
 def _publish(lake: Lake, connection: DuckDBPyConnection, table: Table, progress: dict[str, str]) -> None:
-    import duckdb
-
     lake.on_commit(table.identifier, progress)
     try:
         connection.execute("COMMIT")
-    except duckdb.TransactionException as error:
+    except BaseException as error:
         lake.on_commit(table.identifier, {})
-        raise StaleTable(f"{table.id}: another writer published first ({error})") from error
-    except BaseException:
-        lake.on_commit(table.identifier, {})
+        if isinstance(error, Exception) and lost_race(error):
+            raise StaleTable(f"{table.id}: another writer published first ({error})") from error
         raise
     finally:
         connection.close()
