@@ -25,7 +25,7 @@ from datalake.lake.sql import relation
 from datalake.lake.upkeep import compact
 from datalake.model import Classification, Column, Table, parse_type
 from datalake.settings import Settings
-from datalake.treat.merge import merge_records
+from datalake.treat.merge import merge_records, pick_newest
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -100,12 +100,12 @@ def change(connection: DuckDBPyConnection, total: int, changed: int, step: int) 
     )
     connection.execute(
         'CREATE OR REPLACE TEMP TABLE lines AS SELECT * EXCLUDE (_extracted_at, _raw_commit), _extracted_at AS "$at", '
-        'row_number() OVER () AS "$n", 0 AS "$part" FROM rows'
+        'row_number() OVER () AS "$n", 0 AS "$part", NULL::VARCHAR AS "$op", NULL::VARCHAR AS "$reason" FROM rows'
     )
-    connection.execute('CREATE OR REPLACE TEMP TABLE newest AS SELECT id, "$n" FROM lines')
     connection.execute(
         'CREATE OR REPLACE TEMP TABLE parts AS SELECT 0 AS "$part", any_value(_raw_commit) AS sequence FROM rows'
     )
+    pick_newest(connection, charges())
     return int((connection.execute("SELECT count(*) FROM rows").fetchone() or (0,))[0])
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from datalake.lake.engine import size_in_bytes
 from datalake.lake.sql import columns, literal, quote, relation
 from datalake.model import Table
 from datalake.treat.gates import identity
@@ -64,7 +65,7 @@ def _portions(connection: DuckDBPyConnection) -> list[tuple[int, int]]:
             (SELECT * FROM lines LIMIT ?) UNION ALL (SELECT * FROM lines WHERE "$n" > ? LIMIT ?)) AS few""",
         [SAMPLE // 2, middle, SAMPLE // 2],
     )
-    rows = max(1000, int(_bytes(limit) * PORTION / (width or 1)))
+    rows = max(1000, int(size_in_bytes(limit) * PORTION / (width or 1)))
     return connection.execute(
         """SELECT min("$n"), max("$n") FROM (SELECT "$n", (row_number() OVER (ORDER BY "$n") - 1) // ? AS portion FROM newest)
         GROUP BY portion ORDER BY portion""",
@@ -221,15 +222,6 @@ def _read_markers(connection: DuckDBPyConnection, scan: Scan, names: Sequence[st
     wrong = connection.execute(f'SELECT "$scope" FROM markers WHERE {unfit} LIMIT 1').fetchone()
     if wrong:
         raise ValueError(f"{scan.table.id}: the complete scope {wrong[0]} does not fit the columns {', '.join(names)}")
-
-
-def _bytes(size: str) -> float:
-    """
-    >>> _bytes("953.6 MiB")
-    999922073.6
-    """
-    number, unit = size.split()
-    return float(number) * 1024.0 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit)
 
 
 def _names(names: Iterable[str], table: str | None = None) -> str:

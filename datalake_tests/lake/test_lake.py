@@ -137,6 +137,11 @@ def test_a_null_key_is_refused_by_the_table_itself(lake: Lake) -> None:
         ask(lake, f"INSERT INTO {relation(charges)} (id, amount) VALUES (NULL, 1)")
 
 
+def test_a_size_that_is_none_names_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="DATALAKE_MEMORY: 'plenty' is no size"):
+        open_lake(tmp_path, DATALAKE_MEMORY="plenty").connect()
+
+
 def test_settings_reach_duckdb(tmp_path: Path) -> None:
     lake = open_lake(tmp_path, DATALAKE_MEMORY="300MB", DATALAKE_THREADS="1")
     connection = lake.connect()
@@ -148,7 +153,7 @@ def test_settings_reach_duckdb(tmp_path: Path) -> None:
     )
     spill = Path(settings.pop("temp_directory"))
     assert settings == {
-        "memory_limit": "286.1 MiB",
+        "memory_limit": "171.6 MiB",
         "threads": "1",
         "TimeZone": "UTC",
         "autoinstall_known_extensions": "false",
