@@ -17,8 +17,6 @@ import click
 from datalake.settings import SETTINGS, SettingError, Settings
 
 if TYPE_CHECKING:
-    import duckdb
-
     from datalake.model import Source, Table
     from datalake.pipeline import Step
     from datalake.sources.base import Window
@@ -109,14 +107,9 @@ def query(sql: str, form: str, output: str | None) -> None:
     from datalake.lake.register import query_connection
 
     try:
-        connection = query_connection(settings)
-        write_result(_relation(connection, sql), form, output)
+        write_result(query_connection(settings).execute(sql), form, output)
     except (duckdb.Error, FileNotFoundError) as error:
         raise Failed(str(error)) from error
-
-
-def _relation(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
-    return connection.execute(sql)
 
 
 @main.command()

@@ -97,7 +97,7 @@ def sentence(step: Step) -> str:
         return f"{head} FAILED: {step.error}"
     if step.unchanged:
         return f"{head} unchanged"
-    shown = {name: value for name, value in facts.items() if isinstance(value, int) and value and not name.startswith("_")}
+    shown = {name: value for name, value in facts.items() if isinstance(value, int) and value}
     return f"{head} " + ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in shown.items())
 
 

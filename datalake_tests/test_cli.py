@@ -127,3 +127,13 @@ def test_a_window_needs_its_start(env: dict[str, str]) -> None:
 
 def test_settings_show_no_secret(env: dict[str, str]) -> None:
     assert env["STRIPE_API_KEY"] not in datalake("settings", env=env).stdout
+
+
+def test_log_lines_of_any_library_hide_secrets() -> None:
+    code = (
+        "import logging\n"
+        "from datalake.console import report\n"
+        "with report(as_json=True, secrets=['canary_77']): logging.getLogger('any').warning('key %s', 'canary_77')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "key ***\n"

@@ -142,7 +142,7 @@ def _publish(context: dg.AssetExecutionContext, lake: "Lake", step: "Step") -> I
         context.log.error(sentence(step), exc_info=None if checks.foreseen(step.error) else step.error)
     else:
         context.log.info(sentence(step))
-        for note in (*step.notes, *getattr(step.result, "notes", ())):
+        for note in step.notes:
             context.log.info(f"{step.table.id}: {note}")
         yield _output(lake, step)
     yield from _selected(context, checks.step_results(step))
