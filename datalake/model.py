@@ -225,6 +225,8 @@ class Source:
     """Default cron of the source's schedule, UTC."""
     timestamps: str
     """How numbers stand for points in time: `seconds` or `milliseconds`. ISO 8601 text is always read."""
+    zone: str = ""
+    """UTC offset of text that names a moment without one (`-03:00`, `Z`); empty: such text is no point in time."""
     tables: dict[str, Table] = field(default_factory=dict)
 
     def group(self, layer: Layer) -> str:

@@ -2,11 +2,12 @@
 
 import datetime as dt
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
 from datalake.lake.lake import Lake
-from datalake.model import SYSTEM_COLUMNS, Source, Table, Type
+from datalake.model import SYSTEM_COLUMNS, Column, Source, Table, Type
 from datalake.sandbox.base import Row
 from datalake.sources.records import Drop
 
@@ -21,7 +22,9 @@ def expected(source: Source, table: Table, rows: list[Row]) -> dict[tuple[Any, .
     for row in rows:
         record = json.loads(drop(json.dumps(row.record).encode()))
         values = {
-            column.name: _typed(_dig(row.add if column.from_request else record, column.field), column.type, source)
+            column.name: _typed(
+                _dig(row.add if column.from_request else record, column.field), column.type, _unit(column, source), source
+            )
             for column in table.columns
             if not column.from_request or column.field[0] in row.add
         }
@@ -68,7 +71,7 @@ def _dig(record: Any, path: tuple[str, ...]) -> Any:
     return record
 
 
-def _typed(value: Any, type_: Type, source: Source) -> Any:
+def _typed(value: Any, type_: Type, unit: str, source: Source) -> Any:
     if value is None:
         return None
     match type_.kind:
@@ -83,19 +86,36 @@ def _typed(value: Any, type_: Type, source: Source) -> Any:
         case "decimal":
             return Decimal(str(value))
         case "timestamp":
-            if isinstance(value, str):
-                return dt.datetime.fromisoformat(value).astimezone(dt.UTC).replace(tzinfo=None)
-            seconds = value / (1000 if source.timestamps == "milliseconds" else 1)
-            return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None)
+            return _moment(value, unit, source.zone)
         case "date":
-            return dt.date.fromisoformat(value)
+            if str(value).startswith("/Date("):
+                return _moment(value, unit, source.zone).date()
+            return dt.date.fromisoformat(value[:10])
         case "list":
             assert type_.element is not None
-            return [_typed(item, type_.element, source) for item in value]
+            return [_typed(item, type_.element, unit, source) for item in value]
         case "struct":
-            return {name: _typed(value.get(name), field, source) for name, field in type_.fields}
+            return {name: _typed(value.get(name), field, unit, source) for name, field in type_.fields}
         case _:
             return value
+
+
+def _unit(column: Column, source: Source) -> str:
+    return column.unit if column.type.kind == "timestamp" and column.unit else source.timestamps
+
+
+def _moment(value: Any, unit: str, zone: str) -> dt.datetime:
+    text = str(value)
+    if match := re.fullmatch(r"/Date\((-?\d+)([+-]\d{4})?\)/", text):
+        text, unit = match[1], "milliseconds"
+    if re.fullmatch(r"-?\d+", text):
+        microseconds = int(text) * (1000 if unit == "milliseconds" else 1_000_000)
+        return dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=microseconds)  # noqa: DTZ001 - the lake's have no zone
+    moment = dt.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = dt.datetime.fromisoformat(text + zone)
+        assert moment.tzinfo, f"{text} names no offset, and the source no zone"
+    return moment.astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def _plain(value: Any, type_: Type) -> Any:

@@ -201,7 +201,7 @@ def _read_seen(connection: DuckDBPyConnection, scan: Scan) -> None:
 
 def _read_markers(connection: DuckDBPyConnection, scan: Scan, names: Sequence[str]) -> None:
     """Make `markers`: the complete scopes over these columns, typed as the columns are. Raises ValueError for other values."""
-    values = Values(exact=False)
+    values = Values(exact=False, zone=scan.source.zone)
     wanted = {name: scan.table.column(name) for name in names}
     these = f"CAST([{', '.join(map(literal, names))}] AS VARCHAR[])"
     picked = "".join(f", {member('map_keys(m)', texts('m'), name)} AS {quote('$' + name)}" for name in names)

@@ -124,7 +124,11 @@ class Scan:
                 map_keys(record) AS "$rk", map_values(record) AS "$rv", {_same("map_keys(record)", usual)} AS "$usual",
                 map_keys(_lake."add") AS "$ak", map_values(_lake."add") AS "$av"
             FROM {lines or self._read_json(range(len(self.parts)))}"""
-        return self._judged(self._typed(split, usual, Values(exact=False)), Values(exact=False))
+        values = self._values(exact=False)
+        return self._judged(self._typed(split, usual, values), values)
+
+    def _values(self, *, exact: bool) -> Values:
+        return Values(exact=exact, zone=self.source.zone)
 
     def _read_json(self, parts: Iterable[int]) -> str:
         lake = "STRUCT(" + ", ".join(f"{quote(name)} {type_}" for name, type_ in _LAKE.items()) + ")"
@@ -135,7 +139,7 @@ class Scan:
 
     def _exact(self, usual: tuple[str, ...], shifts: dict[int, int] | None = None) -> str:
         """All lines; with `shifts`, of these parts those that the table `closer` names."""
-        values = Values(exact=True)
+        values = self._values(exact=True)
         spec = literal(json.dumps({"_lake": _LAKE, "record": _RECORD}))
         parts = range(len(self.parts)) if shifts is None else shifts
         number = "row_number() OVER ()" + (

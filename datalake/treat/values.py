@@ -22,6 +22,9 @@ _INTEGER = "-?(0|[1-9][0-9]*)"
 _NUMBER = rf"{_INTEGER}([.][0-9]+)?([eE][+-]?[0-9]+)?"
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _MOMENT = rf"{_DAY}[Tt ]([01][0-9]|2[0-3]):[0-9]{{2}}:[0-9]{{2}}([.][0-9]{{1,6}}0*)?([Zz]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)"
+_LOCAL = rf"{_DAY}[Tt ]([01][0-9]|2[0-3]):[0-9]{{2}}:[0-9]{{2}}([.][0-9]{{1,6}}0*)?"
+_DOTNET = r"/Date[(](-?[0-9]{1,15})([+-][0-9]{4})?[)]/"
+"""`/Date(1573755038314+0000)/`: milliseconds since 1970; the suffix is decoration (Xero)."""
 _MIDNIGHT = rf"{_DAY}([Tt ]00:00:00([.]0+)?[Zz]?)?"
 _POINT = r"[.][0-9]+([eE][+-]?[0-9]+)?[,}\]]"
 _EXPONENT = r"e(-|[1-9][0-9])[0-9]*[,}\]]"
@@ -56,6 +59,8 @@ class Values:
     """How the values of one table are typed."""
 
     exact: bool
+    zone: str = ""
+    """Offset of text that names a moment without one; empty: such text is no point in time."""
     _mark: dict[str, str] = field(default_factory=_marks, repr=False)
     _names: count[int] = field(default_factory=count, repr=False)
 
@@ -116,7 +121,7 @@ class Values:
             case "bool":
                 return f"CASE {_text(j)} WHEN 'true' THEN true WHEN 'false' THEN false END"
             case "timestamp":
-                return _timestamp(j, unit)
+                return _timestamp(j, unit, self.zone)
             case "date":
                 return _date(j)
         raise AssertionError(f"no rule for {type_}")
@@ -216,8 +221,8 @@ def moment(text: str) -> str:
     return f"make_timestamp(epoch_us(TRY_CAST({text} AS TIMESTAMPTZ)))"
 
 
-def _timestamp(j: str, unit: str) -> str:
-    """ISO 8601 with its offset, or a whole number since 1970. Text without an offset is no point in time."""
+def _timestamp(j: str, unit: str, zone: str) -> str:
+    """ISO 8601 with its offset (or in `zone`), a whole number since 1970, or `/Date(milliseconds)/`."""
     text = _text(j)
     size = {"seconds": 1, "milliseconds": 1000}[unit]
     first, last = (second * size for second in _SECONDS)
@@ -225,11 +230,30 @@ def _timestamp(j: str, unit: str) -> str:
     return (
         f"CASE WHEN regexp_full_match({text}, '{_INTEGER}') AND {number} BETWEEN {first} AND {last + size - 1} "
         f"THEN make_timestamp({number} * {1_000_000 // size}) "
-        f"WHEN regexp_full_match({text}, '{_MOMENT}') AND {text}[:4] <> '0000' THEN {moment(f'upper({text})')} END"
+        f"WHEN regexp_full_match({text}, '{_MOMENT}') AND {text}[:4] <> '0000' THEN {moment(f'upper({text})')} "
+        f"{_local(text, zone)}WHEN regexp_full_match({text}, '{_DOTNET}') THEN {_dotnet(text)} END"
     )
 
 
+def _local(text: str, zone: str) -> str:
+    """The branch for moments without an offset."""
+    if not zone:
+        return ""
+    at = moment(f"(upper({text}) || {literal(zone)})")
+    return f"WHEN regexp_full_match({text}, '{_LOCAL}') AND {text}[:4] <> '0000' THEN {at} "
+
+
+def _dotnet(text: str) -> str:
+    """The moment of `/Date(milliseconds)/`, NULL out of bounds."""
+    number = f"TRY_CAST(regexp_extract({text}, '{_DOTNET}', 1) AS BIGINT)"
+    first, last = (second * 1000 for second in _SECONDS)
+    return f"CASE WHEN {number} BETWEEN {first} AND {last + 999} THEN make_timestamp({number} * 1000) END"
+
+
 def _date(j: str) -> str:
-    """A day, or its midnight without an offset or in UTC."""
+    """A day, its midnight without an offset or in UTC, or the UTC day of `/Date(milliseconds)/`."""
     text = _text(j)
-    return f"CASE WHEN regexp_full_match({text}, '{_MIDNIGHT}') AND {text}[:4] <> '0000' THEN TRY_CAST({text}[:10] AS DATE) END"
+    return (
+        f"CASE WHEN regexp_full_match({text}, '{_MIDNIGHT}') AND {text}[:4] <> '0000' THEN TRY_CAST({text}[:10] AS DATE) "
+        f"WHEN regexp_full_match({text}, '{_DOTNET}') THEN CAST({_dotnet(text)} AS DATE) END"
+    )

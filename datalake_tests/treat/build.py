@@ -35,8 +35,8 @@ def table(columns: dict[str, str] | list[Column], **more: Any) -> Table:
     return dataclasses.replace(made_table, **more)
 
 
-def source(timestamps: str = "seconds") -> Source:
-    return Source("shop", "Shop", "A shop.", "https://example.com", "https://example.com", "0 * * * *", timestamps)
+def source(timestamps: str = "seconds", zone: str = "") -> Source:
+    return Source("shop", "Shop", "A shop.", "https://example.com", "https://example.com", "0 * * * *", timestamps, zone)
 
 
 def line(record: bytes | str | dict[str, Any], at: str = T1, add: dict[str, Any] | None = None, op: str | None = None) -> bytes:
@@ -67,9 +67,9 @@ def commit(lake: Lake, of: Table, *parts: list[bytes], rows: int | None = None, 
     )
 
 
-def treat(lake: Lake, of: Table, timestamps: str = "seconds", from_commit: int | None = None) -> Batch | None:
+def treat(lake: Lake, of: Table, timestamps: str = "seconds", zone: str = "", from_commit: int | None = None) -> Batch | None:
     """Prepare and publish; the batch must pass."""
-    batch = prepare(lake, of, source=source(timestamps), run_id="run", from_commit=from_commit)
+    batch = prepare(lake, of, source=source(timestamps, zone), run_id="run", from_commit=from_commit)
     if batch is not None:
         assert batch.passed, batch.checks
         batch.commit()

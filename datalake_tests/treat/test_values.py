@@ -62,6 +62,11 @@ FITS: list[tuple[str, str, Any]] = [
     ("timestamp", '"2026-01-02T00:04:05-0300"', MOMENT),
     ("timestamp", '"2026-01-02T03:04:05.123456Z"', MOMENT.replace(microsecond=123456)),
     ("timestamp", '"2026-01-02T03:04:05.123456000Z"', MOMENT.replace(microsecond=123456)),
+    ("timestamp", '"/Date(1767323045000+0000)/"', MOMENT),
+    ("timestamp", '"\\/Date(1767323045123)\\/"', MOMENT.replace(microsecond=123000)),
+    ("timestamp", '"/Date(-1000+1300)/"', dt.datetime(1969, 12, 31, 23, 59, 59)),  # noqa: DTZ001 - see above
+    ("date", '"/Date(1767398399999+1300)/"', dt.date(2026, 1, 2)),
+    ("date", '"/Date(-86400000+0000)/"', dt.date(1969, 12, 31)),
     ("date", '"2026-01-02"', dt.date(2026, 1, 2)),
     ("date", '"2026-01-02T00:00:00"', dt.date(2026, 1, 2)),
     ("json", "{}", "{}"),
@@ -129,6 +134,9 @@ UNFIT: list[tuple[str, str]] = [
     ("timestamp", '"2026-01-02T03:04:05.1234567Z"'),
     ("timestamp", '"yesterday"'),
     ("timestamp", "1767323045123"),
+    ("timestamp", '"/Date(1767323045123456)/"'),
+    ("timestamp", '"/Date()/"'),
+    ("date", '"/Date(253402300800000)/"'),
     ("timestamp", "1767323045.5"),
     ("date", '"2026-02-30"'),
     ("date", '"2026-01-02T10:00:00"'),
@@ -225,6 +233,17 @@ def test_numbers_count_what_the_source_or_the_column_says(lake: Lake, unit: str,
     commit(lake, of, [line({"id": 1, "at": 1767323045000 if other == "milliseconds" else 1767323045, "own": number})])
     treat(lake, of, timestamps=other)
     assert rows(lake, of, "at", "own") == [(MOMENT, MOMENT)]
+
+
+@pytest.mark.parametrize("zone, hours", [("-03:00", 3), ("Z", 0), ("+05:30", -5.5)])
+def test_text_without_an_offset_is_read_in_the_zone_of_the_source(lake: Lake, zone: str, hours: float) -> None:
+    of = table([column("id", "int64"), column("at", "timestamp"), column("own", "timestamp"), column("day", "date")])
+    record = {"id": 1, "at": "2026-01-02T03:04:05.25", "own": "2026-01-02T03:04:05Z", "day": "2026-01-02T00:00:00"}
+    commit(lake, of, [line(record), line({"id": 2, "at": "2026-01-02T25:00:00"})])
+    treat(lake, of, zone=zone)
+    at = MOMENT.replace(microsecond=250_000) + dt.timedelta(hours=hours)
+    assert rows(lake, of, "at", "own", "day") == [(at, MOMENT, dt.date(2026, 1, 2))]
+    assert quarantined(lake, "column", "line") == [("at", 2)]
 
 
 def test_columns_come_from_deep_down_and_from_the_request(lake: Lake) -> None:
