@@ -20,6 +20,7 @@ setup(
         "duckdb-extension-httpfs==1.5.5",
         "duckdb-extension-iceberg==1.5.5",
         "click>=8.1",
+        "filelock>=3.13",
         "msgspec>=0.19",
         "obstore>=0.8",
         "pandas>=2.2",

@@ -40,6 +40,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DATALAKE_SOURCES", "", "Sources to run, comma-separated; empty: all that are connected to the lake."),
     Setting("DATALAKE_MEMORY", "1GB", "Memory that treating one source may use, however large its input."),
     Setting("DATALAKE_THREADS", "", "Threads that DuckDB may use; empty: one a core."),
+    Setting(
+        "DATALAKE_SECRETS",
+        "",
+        "Where secrets are kept that are not set here: a file, `secretsmanager:<prefix>` or `ssm:<prefix>` (AWS); empty: "
+        "<lake>.secrets.json beside a folder lake, ~/.config/datalake/secrets.json for a lake on S3.",
+    ),
     Setting("DATALAKE_SCHEDULES", "STOPPED", "State of the schedules when first deployed: RUNNING or STOPPED."),
     Setting("DATALAKE_CRON_STRIPE", "", "Cron (UTC) of Stripe's schedule; empty: the contract's. Each source has one."),
     Setting("DATALAKE_CRON_GITHUB", "", "Cron (UTC) of GitHub's schedule; empty: the contract's."),
@@ -85,13 +91,24 @@ class Settings:
         return cls({**from_file, **os.environ})
 
     def __getitem__(self, name: str) -> str:
-        """The setting's value, or its default. Raises KeyError for a name that is no setting."""
-        return self.values.get(name) or _BY_NAME[name].default
+        """The setting's value (a secret's also from the secret store), or its default. KeyError for a name that is none."""
+        setting = _BY_NAME[name]
+        return self.values.get(name) or (self._kept(name) if setting.secret else "") or setting.default
 
     def require(self, name: str) -> str:
         value = self[name]
         if not value:
-            raise SettingError(f"{name} is not set. {_BY_NAME[name].about} Set it in the environment or in .env.")
+            raise SettingError(
+                f"{name} is not set. {_BY_NAME[name].about} Set it in the environment or in .env, or run `datalake connect`."
+            )
+        return value
+
+    def _kept(self, name: str) -> str:
+        from datalake.secret_store import secret_store
+        from datalake.sources.redaction import hide
+
+        value = secret_store(self).get(name) or ""
+        hide(value)
         return value
 
     def names(self, name: str) -> tuple[str, ...]:

@@ -16,23 +16,35 @@ _HEADER = re.compile(r"(?i)\b(authorization\W{1,4})(?:(?:bearer|basic|token|zoho
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=\-]{8,}")
 
 
+_everywhere: set[str] = set()
+"""Secrets that this process came across while running: every Redaction hides them."""
+
+
+def hide(secret: str) -> None:
+    """Hide this value from now on in every message of this process. Lines of a PEM key are hidden one by one."""
+    _everywhere.update(_parts(secret))
+
+
+def _parts(secret: str) -> set[str]:
+    values = {secret.strip(), *(line.strip() for line in secret.splitlines())}
+    return {value for value in values if len(value) >= 6 and not value.startswith("-----")}
+
+
 class Redaction(logging.Filter):
     """Replaces secrets by `***`. As a logging filter it belongs on handlers, where it sees every logger's records."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__()
-        self._secrets: tuple[str, ...] = ()
+        self._secrets: set[str] = set()
         for secret in secrets:
             self.add(secret)
 
     def add(self, secret: str) -> None:
-        """Hide this value from now on, such as a token that was just fetched. Lines of a PEM key are hidden one by one."""
-        values = {secret.strip(), *(line.strip() for line in secret.splitlines())}
-        new = {value for value in values if len(value) >= 6 and not value.startswith("-----")}
-        self._secrets = tuple(sorted(new.union(self._secrets), key=len, reverse=True))
+        """Hide this value from now on, such as a token that was just fetched."""
+        self._secrets = self._secrets | _parts(secret)
 
     def __call__(self, text: str) -> str:
-        for secret in self._secrets:
+        for secret in sorted(self._secrets | _everywhere, key=len, reverse=True):
             text = text.replace(secret, HIDDEN)
         text = _PARAMETER.sub(rf"\1\2={HIDDEN}", text)
         text = _HEADER.sub(rf"\1{HIDDEN}", text)
