@@ -178,6 +178,8 @@ class Table:
     no_key: str | None = None
     """Why the table has no key; None where it has one."""
     fresh_within_hours: float = 26.0
+    like: str | None = None
+    """The contract that a table without one of its own is made after."""
 
     @property
     def core(self) -> bool:

@@ -17,7 +17,7 @@ from datalake.lake.register import Registration, register, registered
 from datalake.lake.upkeep import TableMoved, compact, needs_compaction
 from datalake.model import Layer, Source, Table
 from datalake.sources import open_run
-from datalake.sources.base import AuthenticationFailed, QuotaSpent, SourceError, SourceRun, Window
+from datalake.sources.base import AuthenticationFailed, Discovering, QuotaSpent, SourceError, SourceRun, Window
 from datalake.sources.engine import Extraction, Progress, extract
 from datalake.treat import Batch, StaleTable, prepare
 from datalake.treat.quarantine import TABLE as QUARANTINE
@@ -135,6 +135,7 @@ def run_source(
 
     A table that fails yields its error and goes no further; the others go on. With a wrong key or a spent quota the
     tables that were not begun yield that same error. `layers` names those to run of each table; None: all of all.
+    Tables without a contract run where the one that they are made after does, through the same layers.
     """
     wanted = {table.name: [each for each in ALL_LAYERS if layers is None or each in layers[table.name]] for table in tables}
     reading = {name for name, mine in wanted.items() if Layer.RAW in mine}
@@ -146,6 +147,16 @@ def run_source(
         # Imported here, not in the threads: Dagster may be using SQLAlchemy in this one, which pyiceberg then imports anew.
         _ = lake.catalog
     run: SourceRun | None = open_run(source, lake.settings, progress) if reading else None
+
+    def found(tables: Sequence[Table]) -> None:
+        """Take up tables that have no contract."""
+        for table in tables:
+            if table.like in wanted and table.name not in wanted:
+                wanted[table.name] = wanted[table.like]
+                waiting.append(table)
+
+    if any(Layer.RAW not in mine for mine in wanted.values()):
+        found([table for table in lake.found(source) if table.like not in reading])
 
     def raw(table: Table) -> Step:
         assert run is not None
@@ -184,7 +195,7 @@ def run_source(
 
         batch = prepared(table)
         notes = _notes(batch) if batch else []
-        step = Step(table, Layer.TREATED, time.monotonic() - begun, batch, notes=notes, again=again)
+        step = Step(batch.table if batch else table, Layer.TREATED, time.monotonic() - begun, batch, notes=notes, again=again)
         try:
             _checked(batch)
         except GateClosed as error:
@@ -193,6 +204,7 @@ def run_source(
 
     def athena(table: Table) -> Step:
         begun = time.monotonic()
+        table = lake.told(table)
         notes = _compact(lake, table)
         result = None if registered(lake, table) else register(lake, table)
         return Step(table, Layer.ATHENA, time.monotonic() - begun, result, notes=notes)
@@ -232,6 +244,8 @@ def run_source(
                         step = Step(table, layer, time.monotonic() - begun, error=error)
                     if isinstance(step.error, AuthenticationFailed | QuotaSpent):
                         stop = step.error
+                    if layer is Layer.RAW and stop is None:
+                        found(_discovered(run, table))
                     yield step
                     if step.error is not None:
                         if layer is Layer.RAW:
@@ -255,6 +269,16 @@ def run_source(
                         abandoned.rollback()
             if run is not None:
                 run.close()
+
+
+def _discovered(run: SourceRun | Discovering | None, table: Table) -> list[Table]:
+    """Tables without a contract that the source has now. That it could not be asked, the table's own step tells."""
+    if not isinstance(run, Discovering):
+        return []
+    try:
+        return run.discovered(table)
+    except SourceError:
+        return []
 
 
 def _compact(lake: Lake, table: Table) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from datalake import contracts
 from datalake.lake.lake import Lake
-from datalake.model import Table
+from datalake.model import Source, Table
 from datalake.settings import Settings
 from datalake.sources import CONNECTED
 
@@ -21,11 +21,16 @@ def lake_status(settings: Settings) -> list[dict[str, Any]]:
         return [
             _row(lake, table, quarantined.get(table.identifier, 0))
             for name in CONNECTED
-            for table in contracts.load_source(name).tables.values()
+            for table in _tables(lake, contracts.load_source(name))
             if settings.selected(table.id, table.core)
         ]
     finally:
         lake.close()
+
+
+def _tables(lake: Lake, source: Source) -> list[Table]:
+    """Those of the contracts, and those that the source told of beyond them."""
+    return [*source.tables.values(), *lake.found(source)]
 
 
 def _row(lake: Lake, table: Table, quarantined: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from datalake import checks
 from datalake.assets import metadata
-from datalake.assets.specs import asset_key, layer_specs, output_name
+from datalake.assets.specs import asset_key, layer_specs, output_name, schema
 from datalake.model import Layer, Source, Table
 from datalake.resources import LakeResource
 from datalake.settings import SettingError, Settings
@@ -144,6 +144,9 @@ def _publish(context: dg.AssetExecutionContext, lake: "Lake", step: "Step") -> I
         context.log.info(sentence(step))
         for note in step.notes:
             context.log.info(f"{step.table.id}: {note}")
+        if step.table.like is not None:
+            context.log_event(_materialization(lake, step))
+            return
         yield _output(lake, step)
     yield from _selected(context, checks.step_results(step))
 
@@ -164,6 +167,26 @@ def _output(lake: "Lake", step: "Step") -> dg.Output[Any]:
 
     registration = step.result if isinstance(step.result, Registration) else None
     return dg.Output(None, name, metadata=facts | metadata.athena(lake, step.table, registration))
+
+
+def _materialization(lake: "Lake", step: "Step") -> dg.AssetMaterialization:
+    """For a table that no contract names: the source told of it while it was asked, not when the code was loaded."""
+    from datalake.lake.register import Registration
+    from datalake.sources.engine import Extraction
+    from datalake.treat import Batch
+
+    table, result = step.table, step.result
+    facts: dict[str, Any] = {"seconds": round(step.seconds, 3)}
+    match step.layer:
+        case Layer.RAW:
+            facts |= metadata.raw(lake, table, result if isinstance(result, Extraction) else None)
+        case Layer.TREATED:
+            facts |= metadata.treated(lake, table, result if isinstance(result, Batch) else None)
+        case Layer.ATHENA:
+            facts |= metadata.athena(lake, table, result if isinstance(result, Registration) else None)
+    if step.layer is not Layer.RAW:
+        facts["dagster/column_schema"] = dg.MetadataValue.table_schema(schema(table))
+    return dg.AssetMaterialization(asset_key(table, step.layer), description=table.about, metadata=facts)
 
 
 def _passing(error: Exception) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from datalake.lake.objects import Objects
 from datalake.lake.raw import RawLog
-from datalake.model import Table
+from datalake.lake.told import as_told, table_like
+from datalake.model import Source, Table
 from datalake.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,6 +70,21 @@ class Lake:
 
     def log(self, table: Table) -> RawLog:
         return RawLog(self.objects, table)
+
+    def told(self, table: Table) -> Table:
+        """The table as it is published: its contract, and the columns that the source told of beyond it."""
+        treated = int(self.properties(table).get("datalake.raw_commit", 0))
+        return as_told(table, self.log(table).read(treated).told) if treated else table
+
+    def found(self, source: Source) -> list[Table]:
+        """Tables without a contract that the source told of and that were read."""
+        tables = []
+        template = next(iter(source.tables.values()))
+        for name in self.objects.folders(f"raw/{source.name}"):
+            head = None if name in source.tables else self.log(replace(template, name=name)).head()
+            if head is not None and head.told is not None and head.told.like in source.tables:
+                tables.append(table_like(source.tables[head.told.like], name, head.told))
+        return tables
 
     def connect(self) -> DuckDBPyConnection:
         """A DuckDB connection that reads and writes the treated tables as `lake.<source>.<table>`. Close it after use.

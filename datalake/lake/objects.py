@@ -76,5 +76,10 @@ class Objects:
             keys.extend(entry["path"] for entry in batch)
         yield from sorted(keys)
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """Names of the folders right below a folder, in order."""
+        found = obstore.list_with_delimiter(self._store, prefix=prefix)["common_prefixes"]
+        return tuple(sorted(path.rstrip("/").rpartition("/")[2] for path in found))
+
     def delete(self, key: str) -> None:
         obstore.delete(self._store, key)

@@ -27,6 +27,7 @@ import msgspec
 import zstandard
 
 from datalake.lake.objects import AlreadyExists, Objects
+from datalake.lake.told import Told
 from datalake.model import Table
 
 
@@ -62,6 +63,8 @@ class Commit(msgspec.Struct, frozen=True, omit_defaults=True):
     """Requests, retries, 429s, bytes received and seconds waited since the previous commit of the run."""
     totals: dict[str, Any] = {}
     """Counts that the source itself gives, for reconciliation."""
+    told: Told | None = None
+    """What the source told of the table beyond its contract, as of this commit."""
 
     @property
     def rows(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from datalake.lake.raw import RawLog
 from datalake.model import Table
@@ -95,6 +95,20 @@ class SourceRun(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Discovering(Protocol):
+    """A run of a source whose tables and columns are known only when it is asked."""
+
+    def contract(self, table: Table) -> Table:
+        """The table with a column for every field that the source has now. Columns that it has already keep their names,
+        also those whose field is gone at the source; types follow the source."""
+        ...
+
+    def discovered(self, table: Table) -> list[Table]:
+        """Tables without a contract that are to be read as well where `table` is: made after it (`like`)."""
+        ...
 
 
 class SourceError(Exception):

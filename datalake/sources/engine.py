@@ -6,14 +6,15 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from datalake.lake.raw import Commit, ConcurrentCommit, RawLog, now
+from datalake.lake.told import as_told, told
 from datalake.model import Source, Table
-from datalake.sources.base import Ask, Checkpoint, Complete, Deleted, Item, Page, Permanent, SourceRun, Window
+from datalake.sources.base import Ask, Checkpoint, Complete, Deleted, Discovering, Item, Page, Permanent, SourceRun, Window
 from datalake.sources.http import Http
 from datalake.sources.paging import Workers
 from datalake.sources.progress import Progress as Progress
@@ -152,6 +153,7 @@ class _Reader:
         self._calls_told = dict(self._calls_before)
         head = log.head()
         self._sequence = head.sequence if head else 0
+        self._told = self._told_before = head.told if head else None
         self._cursor_before = head.cursor if head else {}
         self._cursor = self._cursor_before
         cursor = {} if full else _copy(self._cursor_before)
@@ -159,6 +161,8 @@ class _Reader:
 
     def read(self) -> None:
         """Spool all items; publish at checkpoints when enough has come together; leave the last commit pending."""
+        if isinstance(self._run, Discovering):
+            self._discover(self._run)
         items = self._run.rows(self._ask)
         with contextlib.closing(items) if isinstance(items, Generator) else contextlib.nullcontext():
             for item in items:
@@ -175,6 +179,16 @@ class _Reader:
                         self._spool.add(b'{"_lake":' + msgspec.json.encode(facts) + b"}\n", 0)
         self._spool.checkpoint()
         self._prepare()
+
+    def _discover(self, run: Discovering) -> None:
+        """Widen the table by what the source says now."""
+        before = as_told(self._table, self._told)
+        found = run.contract(before)
+        self._told = told(self._table, found)
+        self._ask = replace(self._ask, table=found)
+        known = {column.name for column in before.columns}
+        if new := [column.name for column in found.columns if column.name not in known]:
+            self._note(f"columns that the contract does not name: {', '.join(new)}")
 
     def save(self) -> None:
         """After an error: publish up to the last checkpoint."""
@@ -235,8 +249,9 @@ class _Reader:
         self._committed = time.monotonic()
         calls = self._run.calls(self._table.id)
         extraction.calls = _difference(calls, self._calls_before)
-        if not parts and cursor == before:
+        if not parts and cursor == before and self._told == self._told_before:
             return
+        self._told_before = self._told
         extraction.bytes += sum(part.bytes for part in parts)
         extraction.pending = Commit(
             sequence=(last.sequence if last else self._sequence) + 1,
@@ -251,6 +266,7 @@ class _Reader:
             window=self._window,
             parts=parts,
             calls=_difference(calls, self._calls_told),
+            told=self._told,
         )
         self._calls_told = calls
 

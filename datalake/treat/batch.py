@@ -10,6 +10,7 @@ from datalake.lake import raw
 from datalake.lake.engine import lost_race
 from datalake.lake.lake import Lake
 from datalake.lake.sql import relation
+from datalake.lake.told import as_told
 from datalake.model import Source, Table
 from datalake.treat import gates, merge, quarantine
 from datalake.treat.gates import CheckResult
@@ -80,6 +81,7 @@ def prepare(lake: Lake, table: Table, *, source: Source, run_id: str, from_commi
     commits = log.since(consumed if from_commit is None else from_commit - 1)
     if not commits:
         return None
+    table = as_told(table, commits[-1].told)
     lake.ensure_table(table)
     lake.ensure_table(quarantine.TABLE)
     scan = Scan(log, table, source, commits)
