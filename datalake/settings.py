@@ -69,6 +69,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("GITHUB_ORGANIZATIONS", "", "Organizations to read, comma-separated; empty: all that the token can see."),
     Setting("GITHUB_REPOSITORIES", "", "Patterns of owner/name to read, comma-separated; empty: all."),
     Setting("GITHUB_BASE_URL", "", "Another address for GitHub's API: Enterprise Server, or a stand-in on loopback."),
+    Setting("XERO_CLIENT_ID", "", "Client id of the Xero app or custom connection.", secret=True),
+    Setting("XERO_CLIENT_SECRET", "", "Client secret of the Xero app or custom connection.", secret=True),
+    Setting(
+        "XERO_REFRESH_TOKEN",
+        "",
+        "First refresh token of an app's login (`datalake connect xero` gets one); empty with a custom connection.",
+        secret=True,
+    ),
     Setting("GITHUB_SINCE", "", "First day of facts to load (YYYY-MM-DD); empty: everything. Never applied to dictionaries."),
 )
 
