@@ -136,14 +136,19 @@ def full_list(
     return found
 
 
-class _Facts(msgspec.Struct):
+class Facts(msgspec.Struct):
+    """What a raw line says beside its record; `raw.py` tells the forms. `scope` belongs to a `complete` line."""
+
     at: str
     add: dict[str, Any] = {}
     op: str = ""
+    scope: dict[str, Any] = {}
 
 
-class _Line(msgspec.Struct):
-    lake: _Facts = msgspec.field(name="_lake")
+class Line(msgspec.Struct):
+    """One line of a raw log."""
+
+    lake: Facts = msgspec.field(name="_lake")
     record: Raw = Raw(b"")
 
 
@@ -177,14 +182,20 @@ def by_commit(ask: Ask, *fields: str) -> Iterator[tuple[Commit, Iterator[ParentR
         yield commit, _rows_of(ask.parent, commit, fields)
 
 
-def _rows_of(parent: RawLog, commit: Commit, fields: tuple[str, ...]) -> Iterator[ParentRow]:
-    for text in parent.lines(commit):
+def lines_of(log: RawLog, commit: Commit) -> Iterator[Line]:
+    """Every line of a commit: records, deletions, and the `complete` lines between them."""
+    for text in log.lines(commit):
         try:
-            line = msgspec.json.decode(text, type=_Line)
+            line = msgspec.json.decode(text, type=Line)
         except msgspec.DecodeError:  # a lone surrogate in the record
             scan = Scan(text)
             found = {key: text[value:end] for key, _, value, end in scan.members(0)}
-            line = _Line(msgspec.json.decode(found["_lake"], type=_Facts), Raw(found.get("record", b"")))
+            line = Line(msgspec.json.decode(found["_lake"], type=Facts), Raw(found.get("record", b"")))
+        yield line
+
+
+def _rows_of(parent: RawLog, commit: Commit, fields: tuple[str, ...]) -> Iterator[ParentRow]:
+    for line in lines_of(parent, commit):
         if line.lake.op != "complete":
             deleted = line.lake.op == "delete"
             yield ParentRow(pick(line.record, *fields), line.record, line.lake.at, line.lake.add, deleted, commit.sequence)
