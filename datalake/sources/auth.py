@@ -32,9 +32,6 @@ class Auth:
     def auth_flow(self, request: Request) -> Generator[Request, Answer, None]:
         yield request
 
-    def close(self) -> None:
-        """Let go of what the proof holds open."""
-
 
 class Bearer(Auth):
     """A key that stays the same for the whole run."""

@@ -220,7 +220,6 @@ class Http:
     def close(self) -> None:
         self._watch.close()
         self._pool.close()
-        self.auth.close()
 
     def _url(self, path_or_url: str, params: Any) -> str:
         if path_or_url.startswith(("https://", "http://")):

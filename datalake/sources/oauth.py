@@ -84,10 +84,8 @@ class OAuth(Auth):
             self._form |= {"client_id": client_id, "client_secret": client_secret}
         hide(client_secret)
         hide(self._seed)
-        parts = urlsplit(token_url)
-        self._path = parts.path
-        patience = Patience(tries=4, total=60)  # far less than a lock is held for
-        self._http = Http(source, f"{parts.scheme}://{parts.netloc}", moved=moved, patience=patience)
+        self._token_url = token_url
+        self._moved = moved
         self._lock = threading.Lock()
         self._kept: Kept | None = None
 
@@ -110,9 +108,6 @@ class OAuth(Auth):
         with self._lock, self._store.lock(self._name):
             self._kept = self._ask(form, Kept(seed=_fingerprint(self._seed)))
             return self._kept.facts
-
-    def close(self) -> None:
-        self._http.close()
 
     def _current(self, stale: str) -> Kept:
         """The login with an access token that is good now and is not the `stale` one. One renewal at a time, everywhere."""
@@ -154,9 +149,15 @@ class OAuth(Auth):
         for value in (form.get("refresh_token"), form.get("code")):
             hide(value or "")
         asked = time.time()
-        answer = self._http.post(
-            f"{self._source} login", self._path, form={**self._form, **form}, headers=self._headers, accept=(400, 401, 403)
-        )
+        place = urlsplit(self._token_url)
+        patience = Patience(tries=4, total=60)  # far less than a lock is held for
+        http = Http(self._source, f"{place.scheme}://{place.netloc}", moved=self._moved, patience=patience)
+        try:
+            answer = http.post(
+                f"{self._source} login", place.path, form={**self._form, **form}, headers=self._headers, accept=(400, 401, 403)
+            )
+        finally:
+            http.close()
         try:
             told = msgspec.json.decode(answer.body, type=dict[str, Any])
         except msgspec.DecodeError:
