@@ -37,6 +37,7 @@ setup(
     extras_require={
         "aws": ["boto3>=1.35", "dagster-aws>=0.29,<0.30", "pyathena>=3.12", "pyiceberg[glue]==0.12.0"],
         "sandbox": ["graphql-core>=3.2", "starlette>=0.40", "uvicorn>=0.30"],
+        "webhooks": ["uvicorn>=0.30"],
         "dev": [
             "chdb>=3",
             "hypothesis>=6.100",

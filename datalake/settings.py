@@ -49,6 +49,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DATALAKE_SCHEDULES", "STOPPED", "State of the schedules when first deployed: RUNNING or STOPPED."),
     Setting("DATALAKE_CRON_STRIPE", "", "Cron (UTC) of Stripe's schedule; empty: the contract's. Each source has one."),
     Setting("DATALAKE_CRON_GITHUB", "", "Cron (UTC) of GitHub's schedule; empty: the contract's."),
+    Setting("DATALAKE_CRON_DIALOG_360", "", "Cron (UTC) of 360dialog's schedule; empty: the contract's."),
     Setting(
         "DATALAKE_S3_ENDPOINT", "", "Address of an S3-compatible server; empty: AWS. Keys come from the usual AWS settings."
     ),
@@ -78,6 +79,42 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting("GITHUB_SINCE", "", "First day of facts to load (YYYY-MM-DD); empty: everything. Never applied to dictionaries."),
+    Setting(
+        "DIALOG_360_API_KEY",
+        "",
+        "Key of 360dialog's partner hub (X-API-Key); empty for a company without a partner account.",
+        secret=True,
+    ),
+    Setting("DIALOG_360_USERNAME", "", "User of the partner hub, where there is no DIALOG_360_API_KEY."),
+    Setting("DIALOG_360_PASSWORD", "", "Password of DIALOG_360_USERNAME.", secret=True),
+    Setting("DIALOG_360_PARTNER_ID", "", "Id of the partner account (…PA); needed with a key or user of the hub."),
+    Setting(
+        "DIALOG_360_CHANNEL_KEYS",
+        "",
+        "Keys of phone numbers (D360-API-KEY), each behind its channel's id: id=key, comma-separated.",
+        secret=True,
+    ),
+    Setting(
+        "DIALOG_360_META_TOKEN", "", "Token of Meta's Graph API, for the tables meta_*; they need one of your own.", secret=True
+    ),
+    Setting("DIALOG_360_BASE_URL", "", "Another address for 360dialog's and Meta's hosts, such as a stand-in on loopback."),
+    Setting(
+        "DIALOG_360_SINCE", "", "First day of usage and analytics to load (YYYY-MM-DD); empty: as far back as each is kept."
+    ),
+    Setting("DIALOG_360_WEBHOOK_SECRET", "", "Secret that signs 360dialog's webhooks (made in the partner hub).", secret=True),
+    Setting("DIALOG_360_WEBHOOK_SECRET_PREVIOUS", "", "The secret before it, honoured until it is taken out.", secret=True),
+    Setting(
+        "DIALOG_360_WEBHOOK_TOKEN",
+        "",
+        "Shared secret for webhooks without a signature: a header `Authorization: Bearer …`, or the end of the address.",
+        secret=True,
+    ),
+    Setting("DIALOG_360_WEBHOOK_TOKEN_PREVIOUS", "", "The token before it, honoured until it is taken out.", secret=True),
+    Setting(
+        "DATALAKE_WEBHOOK_HOSTS",
+        "",
+        "Host names that the webhook receiver answers to, comma-separated; empty: loopback's (on AWS Lambda: any).",
+    ),
 )
 
 
