@@ -38,24 +38,38 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("what", nargs=-1, required=True, metavar="SOURCE[.TABLE]…")
+@click.argument("what", nargs=-1, metavar="[SOURCE[.TABLE]]…")
+@click.option("--all-tables", is_flag=True, help="The extended tables too, not only core and those of DATALAKE_TABLES.")
 @click.option("--since", type=DAY, help="Read a stretch of the past again, from here (UTC); the live cursor stays.")
 @click.option("--until", type=DAY, help="End of that stretch, exclusive (UTC); default: now.")
 @click.option("--full", is_flag=True, help="Forget the cursor and read everything again.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a finished step.")
-def sync(what: tuple[str, ...], since: dt.datetime | None, until: dt.datetime | None, full: bool, as_json: bool) -> None:
-    """Read, treat, check, publish and register tables: `datalake sync stripe github.issues`."""
+def sync(
+    what: tuple[str, ...], all_tables: bool, since: dt.datetime | None, until: dt.datetime | None, full: bool, as_json: bool
+) -> None:
+    """Read, treat, check, publish and register tables: `datalake sync stripe github.issues`; without names: every source."""
     from datalake.console import report
+    from datalake.sources import CONNECTED
 
     settings = Settings.load()
-    chosen = _choose(settings, what)
+    chosen = _choose(settings, what or settings.names("DATALAKE_SOURCES") or CONNECTED, everything=all_tables)
     window = _window(since, until)
     if window and full:
         raise click.UsageError("--full reads everything; leave out --since and --until, or --full")
     with report(as_json=as_json, secrets=settings.secrets()) as console:
-        failed = sum(_sync(settings, source, tables, window=window, full=full, console=console) for source, tables in chosen)
-    if failed:
-        raise Failed(f"{failed} {'table' if failed == 1 else 'tables'} failed; the others are published")
+        failed = 0
+        unset = []
+        for source, tables in chosen:
+            try:
+                failed += _sync(settings, source, tables, window=window, full=full, console=console)
+            except SettingError as error:
+                if len(chosen) == 1:
+                    raise
+                unset.append(source.name)
+                click.secho(f"{source.name}: not read: {error}", fg="red", err=True)
+    if failed or unset:
+        tables_failed = f"{failed} {'table' if failed == 1 else 'tables'} failed; the others are published"
+        raise Failed(tables_failed + (f"; not read for want of a setting: {', '.join(unset)}" if unset else ""))
 
 
 def _sync(settings: Settings, source: Source, tables: list[Table], *, window: Window | None, full: bool, console: Any) -> int:
@@ -186,6 +200,50 @@ def doctor(as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("source_name", metavar="SOURCE")
+@click.option("--port", default=8765, show_default=True, help="Port on loopback that the browser comes back to.")
+@click.option("--no-browser", is_flag=True, help="Show the login's address instead of opening it.")
+@click.option("--no-login", is_flag=True, help="Only give the keys: a custom connection needs no login in the browser.")
+def connect(source_name: str, port: int, no_browser: bool, no_login: bool) -> None:
+    """Log in to a system, keep its keys, and see which tables they may read."""
+    from datalake import connect as connecting
+    from datalake.secret_store import secret_store
+    from datalake.sources import identify
+    from datalake.sources.base import SourceError
+
+    settings = Settings.load()
+    source = _source(source_name)
+    login = connecting.LOGINS[source_name]
+    click.echo(f"{source.title}\n  {login.where}")
+    if login.authorize and not no_login:
+        click.echo(f"  Redirect URI to register there: {connecting.redirect_uri(port)}")
+    for name in login.keys:
+        if settings.values.get(name):
+            click.echo(f"{name} is set in the environment or .env: it is used as it is")
+        else:
+            connecting.keep(settings, name, click.prompt(name, hide_input=True))
+    click.echo(f"Secrets are kept in {secret_store(settings).place}")
+
+    def show(url: str) -> None:
+        click.echo(f"Log in here: {url}")
+        if not no_browser:
+            click.launch(url)
+
+    try:
+        if login.authorize and not no_login:
+            connecting.log_in(settings, source_name, login, port=port, show=show)
+        click.secho(identify(source, settings), fg="green")
+        tables = list(source.tables.values())
+        refused = 0
+        for table, reason in connecting.readable(source, settings, tables):
+            refused += bool(reason)
+            click.echo(f"  {'no ' if reason else 'yes'}  {table.id}{f': {reason}' if reason else ''}")
+        click.echo(f"{refused} tables cannot be read with this key" if refused else "Every table can be read")
+    except (SourceError, TimeoutError) as error:
+        raise Failed(str(error)) from error
+
+
+@main.command()
 @click.option("--ui", is_flag=True, help="Keep the stand-ins running and open Dagster's UI on loopback over the demo's lake.")
 @click.option("--port", default=3000, show_default=True, help="Port of the UI.")
 @click.option("--folder", default="demo", show_default=True, type=click.Path(file_okay=False), help="Where the demo lives.")
@@ -275,6 +333,15 @@ def show_settings() -> None:
     )
 
 
+def _source(name: str) -> Source:
+    from datalake import contracts
+    from datalake.sources import CONNECTED
+
+    if name not in CONNECTED:
+        raise Failed(f"no source '{name}'; there are {', '.join(CONNECTED)}")
+    return contracts.load_source(name)
+
+
 def _table(table_id: str) -> Table:
     from datalake import contracts
 
@@ -297,7 +364,7 @@ def _choose(settings: Settings, what: tuple[str, ...], everything: bool = False)
         source = known.get(source_name)
         if source is None:
             raise Failed(f"no source '{source_name}'; there are {', '.join(known)}")
-        if not everything and source_name not in CONNECTED:
+        if source_name not in CONNECTED:
             raise Failed(f"'{source_name}' has contracts but is not connected yet; connected are {', '.join(CONNECTED)}")
         found = {
             table.name: table

@@ -131,5 +131,9 @@ class AuthenticationFailed(Permanent):
     """The key is missing, wrong or expired: no table of the source can be read."""
 
 
+class Enough(SourceError):
+    """A trial's table has made the calls that it may: it can be read."""
+
+
 class QuotaSpent(Transient):
     """The day's quota is used up: the run ends early and keeps what it has read."""

@@ -27,7 +27,7 @@ from urllib3.util import Timeout
 
 from datalake.lake.raw import now as utc_now
 from datalake.sources.auth import Auth, Request
-from datalake.sources.base import AuthenticationFailed, Permanent, QuotaSpent, Skipped, SourceError, Transient
+from datalake.sources.base import AuthenticationFailed, Enough, Permanent, QuotaSpent, Skipped, SourceError, Transient
 from datalake.sources.budget import LONGEST_PAUSE, Budget
 from datalake.sources.redaction import Redaction
 
@@ -168,6 +168,8 @@ class Http:
         self._whole_address = self._pool.proxy is not None and self._pool.scheme == "http"
         self._pool.ConnectionCls = _watched(self._pool.ConnectionCls, self._watch)
         self._lock = threading.Lock()
+        self.most_calls: int | None = None
+        """Calls that a table may make in a trial of what can be read; one more raises Enough. None: as many as it takes."""
         self._tallies: defaultdict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_COUNTED, 0))
 
     def get(
@@ -237,6 +239,8 @@ class Http:
         operation = operation or table_id
         auth = auth or self.auth
         tries = limited = redirects = 0
+        if self.most_calls is not None and self.calls(table_id)["calls"] >= self.most_calls:
+            raise Enough(f"{table_id}: {self.most_calls} calls were made")
         while True:
             try:
                 answer, verdict, pause = self._flow(auth, request, table_id, cursor, operation)
