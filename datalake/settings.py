@@ -49,6 +49,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DATALAKE_SCHEDULES", "STOPPED", "State of the schedules when first deployed: RUNNING or STOPPED."),
     Setting("DATALAKE_CRON_STRIPE", "", "Cron (UTC) of Stripe's schedule; empty: the contract's. Each source has one."),
     Setting("DATALAKE_CRON_GITHUB", "", "Cron (UTC) of GitHub's schedule; empty: the contract's."),
+    Setting("DATALAKE_CRON_XERO", "", "Cron (UTC) of Xero's schedule; empty: the contract's."),
     Setting("DATALAKE_CRON_DIALOG_360", "", "Cron (UTC) of 360dialog's schedule; empty: the contract's."),
     Setting(
         "DATALAKE_S3_ENDPOINT", "", "Address of an S3-compatible server; empty: AWS. Keys come from the usual AWS settings."
@@ -78,6 +79,14 @@ SETTINGS: tuple[Setting, ...] = (
         "First refresh token of an app's login (`datalake connect xero` gets one); empty with a custom connection.",
         secret=True,
     ),
+    Setting("XERO_CUSTOM_CONNECTION", "", "`yes` where the Xero app is a custom connection: one organisation, no login."),
+    Setting("XERO_TENANTS", "", "Xero organisations to read, by id or name, comma-separated; empty: all that the login reads."),
+    Setting(
+        "XERO_CALLS_A_MINUTE",
+        "60",
+        "Calls a minute and Xero organisation; Xero allows 60 to an app. Less where other programs use the same app.",
+    ),
+    Setting("XERO_BASE_URL", "", "Another address for Xero's API and login, such as a stand-in on loopback."),
     Setting("GITHUB_SINCE", "", "First day of facts to load (YYYY-MM-DD); empty: everything. Never applied to dictionaries."),
     Setting(
         "DIALOG_360_API_KEY",

@@ -1,0 +1,272 @@
+"""Who is asked at Xero: the organisations behind a login, their limits and refusals. What is asked lives in `xero`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from datalake.model import Source, Table
+from datalake.settings import SettingError, Settings
+from datalake.sources.base import Ask, AuthenticationFailed, Checkpoint, Item, QuotaSpent, Skipped, SourceError
+from datalake.sources.budget import Budget, Limit, retry_after
+from datalake.sources.engine import HttpRun
+from datalake.sources.http import Answer, Http, Verdict
+from datalake.sources.oauth import OAuth
+from datalake.sources.paging import by_commit
+from datalake.sources.progress import Progress
+from datalake.sources.records import pick, split
+
+AT_ONCE = 5
+"""Calls that Xero answers at once for one organisation."""
+
+_INVOICES = ("accounting.invoices", "accounting.transactions")
+_PAYMENTS = ("accounting.payments", "accounting.transactions")
+SCOPES: dict[str, tuple[str, ...]] = {
+    "/api.xro/2.0/BankTra": ("accounting.banktransactions", "accounting.transactions"),
+    "/api.xro/2.0/BatchPayments": _PAYMENTS,
+    "/api.xro/2.0/Budgets": ("accounting.budgets",),
+    "/api.xro/2.0/Contact": ("accounting.contacts",),
+    "/api.xro/2.0/CreditNotes": _INVOICES,
+    "/api.xro/2.0/Invoices": _INVOICES,
+    "/api.xro/2.0/Items": (*_INVOICES, "accounting.settings"),
+    "/api.xro/2.0/Journals": ("accounting.journals",),
+    "/api.xro/2.0/ManualJournals": ("accounting.manualjournals", "accounting.transactions"),
+    "/api.xro/2.0/Overpayments": _PAYMENTS,
+    "/api.xro/2.0/Payments": _PAYMENTS,
+    "/api.xro/2.0/Prepayments": _PAYMENTS,
+    "/api.xro/2.0/PurchaseOrders": _INVOICES,
+    "/api.xro/2.0/Quotes": _INVOICES,
+    "/api.xro/2.0/Reports/BalanceSheet": ("accounting.reports.balancesheet", "accounting.reports"),
+    "/api.xro/2.0/Reports/BankSummary": ("accounting.reports.banksummary", "accounting.reports"),
+    "/api.xro/2.0/Reports/ProfitAndLoss": ("accounting.reports.profitandloss", "accounting.reports"),
+    "/api.xro/2.0/Reports/TrialBalance": ("accounting.reports.trialbalance", "accounting.reports"),
+    "/api.xro/2.0/": ("accounting.settings",),
+}
+"""Start of a core table's path -> scopes (with or without `.read`) of which one is needed: granular, then the old broad one."""
+
+
+class Disconnected(Skipped):
+    """The organisation is no longer connected to the login."""
+
+
+class Tenant:
+    """One organisation: its session and budget. `spent` tells why nothing more is asked today; empty while it is open."""
+
+    def __init__(self, id_: str, name: str, run: XeroRun) -> None:
+        self.id = id_
+        self.name = name
+        self.spent = ""
+        self.http = run.session(self)
+        self._run = run
+
+    def get(
+        self,
+        table: Table,
+        path: str,
+        params: Mapping[str, str] = {},
+        *,
+        modified_since: str = "",
+        cursor: object = "",
+        accept: tuple[int, ...] = (),
+    ) -> Answer:
+        """One answer: 2xx, 304, or one of `accept`. `modified_since` is UTC, `2026-11-22T13:00:00Z`; empty: no condition.
+
+        Raises QuotaSpent once the organisation's day is used up, Disconnected, and Skipped where this table may not be read.
+        """
+        if self.spent:
+            raise QuotaSpent(f"{table.id}: {self.spent}")
+        headers = {"If-Modified-Since": modified_since.rstrip("Z")} if modified_since else {}
+        allowed = (401, 403, 404, 410, *accept)
+        try:
+            answer = self.http.get(table.id, path, params, headers=headers, cursor=cursor, accept=allowed)
+            if answer.status in (401, 403):
+                # Some refusals pass by themselves; what the whole login lost is found by asking for its connections.
+                self._run.check(self, answer)
+                answer = self.http.get(table.id, path, params, headers=headers, cursor=cursor, accept=allowed)
+        except QuotaSpent as error:
+            self.spent = self.spent or str(error)
+            raise
+        if answer.status in (401, 403):
+            raise answer.fault(
+                f"{self.name} does not let this login read the table: a scope is missing, or the plan has no such endpoint",
+                Skipped,
+            )
+        if answer.headers.get("X-DayLimit-Remaining") == "0":
+            self.spent = f"{self.name} has no call left today"
+        return answer
+
+
+class XeroRun(HttpRun):
+    """One run of one login: its connections, and a session for each organisation."""
+
+    def __init__(
+        self,
+        source: Source,
+        settings: Settings,
+        auth: OAuth,
+        functions: Mapping[str, Callable[[Any, Ask], Iterator[Item]]],
+        *,
+        base_url: str,
+        moved: bool,
+        custom: bool,
+        progress: Progress,
+    ) -> None:
+        self.auth = auth
+        self._settings = settings
+        self._progress = progress
+        self._custom = custom
+        self._base_url, self._moved = base_url, moved
+        self._limit = Limit(_calls_a_minute(settings), 60.0)
+        self._lock = threading.Lock()
+        self._connected: Answer | None = None
+        self._tenants: list[Tenant] | None = None
+        super().__init__(source, self.session(None), functions)
+
+    @property
+    def tenants(self) -> list[Tenant]:
+        """The organisations to read, asked once. Raises AuthenticationFailed where there is none."""
+        with self._lock:
+            if self._tenants is None:
+                self._tenants = self._open_tenants()
+            return self._tenants
+
+    @property
+    def now(self) -> dt.datetime:
+        """Xero's clock when the run began."""
+        date = email.utils.parsedate_to_datetime(self.connections().headers["Date"])
+        return date.replace(tzinfo=dt.UTC) if date.tzinfo is None else date.astimezone(dt.UTC)
+
+    @property
+    def today(self) -> dt.date:
+        return self.now.date()
+
+    def connections(self, *, anew: bool = False) -> Answer:
+        """The organisations behind the login, asked once a run, or `anew`."""
+        if self._connected is None or anew:
+            self._connected = self.http.get("xero.connections", "/connections")
+        return self._connected
+
+    def check(self, tenant: Tenant, refusal: Answer) -> None:
+        """After a refusal: raises AuthenticationFailed where the login reads nothing, Disconnected where it lost this one."""
+        known = {pick(record, "tenantId")[0] for record in split(self.connections(anew=True)).records}
+        if tenant.id not in known:
+            raise refusal.fault(
+                f"{tenant.name} is no longer connected: log in again and choose it; its rows stay", Disconnected
+            )
+
+    def calls(self, table_id: str) -> dict[str, float]:
+        tallies = [self.http.calls(table_id), *(tenant.http.calls(table_id) for tenant in self._tenants or ())]
+        return {name: round(sum(tally[name] for tally in tallies), 3) for name in tallies[0]}
+
+    def close(self) -> None:
+        super().close()
+        for tenant in self._tenants or ():
+            tenant.http.close()
+
+    def _open_tenants(self) -> list[Tenant]:
+        wanted = set(self._settings.names("XERO_TENANTS"))
+        found, unknown = [], set(wanted)
+        for record in split(self.connections()).records:
+            id_, kind, name = pick(record, "tenantId", "tenantType", "tenantName")
+            if kind == "PRACTICE":
+                self._progress.note("xero", f"{name} is a practice, not an organisation: it is not read")
+            elif not wanted or wanted & {id_, name}:
+                found.append(Tenant(id_, name or id_, self))
+            unknown -= {id_, name}
+        if unknown:
+            raise SettingError(f"XERO_TENANTS names {', '.join(sorted(unknown))}, which this login does not read")
+        if not found:
+            raise AuthenticationFailed("xero: no organisation is connected to this login; log in again and choose one")
+        return found
+
+    def session(self, tenant: Tenant | None) -> Http:
+        """A session for one organisation, or for what belongs to the login alone."""
+        # A custom connection reads one organisation and takes no word of which.
+        headers = {"Xero-Tenant-Id": tenant.id} if tenant and not self._custom else {}
+        budget = Budget(
+            [self._limit], concurrency=AT_ONCE, waiting=lambda seconds, why: self._progress.waiting("xero", seconds, why)
+        )
+        return Http(
+            "xero",
+            self._base_url,
+            moved=self._moved,
+            auth=self.auth,
+            budget=budget,
+            secrets=self._settings.secrets(),
+            headers=headers,
+            classify=lambda answer: self._classify(answer, tenant),
+            note=self._progress.note,
+        )
+
+    def _classify(self, answer: Answer, tenant: Tenant | None) -> Verdict | None:
+        """Xero's limits by `X-Rate-Limit-Problem`: concurrent, minute and day of an organisation, minute of the app."""
+        if answer.status != 429:
+            return None
+        problem = answer.headers.get("X-Rate-Limit-Problem", "").lower()
+        wait = retry_after(answer.headers) or 0.0
+        if problem == "day" and tenant is not None:
+            tenant.spent = f"{tenant.name} has no call left today; the day opens again in {wait:,.0f} s"
+            return Verdict.QUOTA
+        if problem == "concurrent":
+            return Verdict.RETRY
+        if problem.startswith("app"):
+            for each in self._tenants or ():
+                each.http.budget.pause(wait, "the app's limit over all organisations")
+        return Verdict.LIMITED
+
+
+def each_tenant(run: XeroRun, ask: Ask, read: Callable[[Tenant, dict[str, Any]], Iterator[Item]]) -> Iterator[Item]:
+    """The rows of each organisation by `read(tenant, state)`, whose checkpoints hold that organisation's part of the cursor.
+
+    An organisation that is refused, gone, or has spent its day is told and left as it was; one that fails otherwise is an
+    error after the others are read. Where nothing could be read at all, that is the error.
+    """
+    states: dict[str, Any] = dict(ask.cursor.get("tenants", {}))
+    tenants = run.tenants
+    # Tables begin with different organisations, so that no limit holds up all threads at once.
+    first = zlib.crc32(ask.table.name.encode()) % len(tenants)
+    left_out: list[SourceError] = []
+    failed: SourceError | None = None
+    for tenant in tenants[first:] + tenants[:first]:
+        try:
+            for item in read(tenant, states.get(tenant.id, {})):
+                if isinstance(item, Checkpoint):
+                    states[tenant.id] = item.cursor
+                    item = Checkpoint({"tenants": dict(states)})
+                yield item
+        except AuthenticationFailed:
+            raise
+        except (QuotaSpent, Skipped) as error:
+            left_out.append(error)
+            if len(tenants) > 1:
+                ask.note(f"{tenant.name} was left as it was: {error}")
+        except SourceError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    if len(left_out) == len(tenants):
+        raise next((error for error in left_out if not isinstance(error, QuotaSpent)), left_out[0])
+
+
+def listed_parents(run: XeroRun, ask: Ask, *fields: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Organisation -> the parent's rows, by their id and `fields`, as its whole list stood when it was read last."""
+    parent = run.source.tables[ask.table.parent or ""]
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for _, rows in by_commit(replace(ask, cursor={}), parent.column(parent.key[-1]).field[0], *fields):
+        listed: dict[str, list[tuple[Any, ...]]] = {}
+        for row in rows:
+            listed.setdefault(row.add["tenant_id"], []).append(row.fields)
+        found |= listed
+    return found
+
+
+def _calls_a_minute(settings: Settings) -> int:
+    text = settings["XERO_CALLS_A_MINUTE"]
+    if not text.isdigit() or int(text) < 1:
+        raise SettingError(f"XERO_CALLS_A_MINUTE is '{text}': write a whole number, at most 60 unless Xero grants more")
+    return int(text)
