@@ -51,6 +51,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DATALAKE_CRON_GITHUB", "", "Cron (UTC) of GitHub's schedule; empty: the contract's."),
     Setting("DATALAKE_CRON_XERO", "", "Cron (UTC) of Xero's schedule; empty: the contract's."),
     Setting("DATALAKE_CRON_DIALOG_360", "", "Cron (UTC) of 360dialog's schedule; empty: the contract's."),
+    Setting("DATALAKE_CRON_CONTA_AZUL", "", "Cron (UTC) of Conta Azul's schedule; empty: the contract's."),
     Setting(
         "DATALAKE_S3_ENDPOINT", "", "Address of an S3-compatible server; empty: AWS. Keys come from the usual AWS settings."
     ),
@@ -123,6 +124,28 @@ SETTINGS: tuple[Setting, ...] = (
         "DATALAKE_WEBHOOK_HOSTS",
         "",
         "Host names that the webhook receiver answers to, comma-separated; empty: loopback's (on AWS Lambda: any).",
+    ),
+    Setting("CONTA_AZUL_CLIENT_ID", "", "Client id of the application registered at developers.contaazul.com."),
+    Setting("CONTA_AZUL_CLIENT_SECRET", "", "Its client secret.", secret=True),
+    Setting(
+        "CONTA_AZUL_REFRESH_TOKEN",
+        "",
+        "A first refresh token, instead of `datalake connect conta_azul`. It works once; the lake keeps the ones that follow.",
+        secret=True,
+    ),
+    Setting("CONTA_AZUL_BASE_URL", "", "Another address for Conta Azul's API, such as a stand-in on loopback."),
+    Setting(
+        "CONTA_AZUL_COMPANY",
+        "",
+        "Name of the connected company in all keys, instead of the id that Conta Azul tells. Never change it.",
+    ),
+    Setting(
+        "CONTA_AZUL_SINCE",
+        "",
+        "First day of invoices, transfers and changes to load (YYYY-MM-DD); empty: everything. Lists always come whole.",
+    ),
+    Setting(
+        "CONTA_AZUL_COMPARE_DAYS", "7", "Days between two readings of the whole lists, which show what was deleted meanwhile."
     ),
 )
 
