@@ -9,9 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -114,37 +114,31 @@ def stand_ins(root: Path) -> Iterator[dict[str, Server]]:
 
 
 def _sync(root: Path, servers: dict[str, Server]) -> None:
-    """Each source's Dagster job, side by side, as the schedules would start them. Raises ClickException if one fails."""
-    processes = {}
-    for source, server in servers.items():
-        name = job_name(contracts.load_source(source), contracts.load_source(source).cadence)
-        processes[source] = subprocess.Popen(
-            [sys.executable, "-m", "dagster", "job", "execute", "-m", "datalake.definitions", "-j", name],
-            env=_environment(root, server.env),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=root,
-        )
-    tellers = [threading.Thread(target=_tell, args=(root, source, process)) for source, process in processes.items()]
-    for teller in tellers:
-        teller.start()
-    for teller in tellers:
-        teller.join()
-    failed = [source for source, process in processes.items() if process.wait() != 0]
+    """Each source's Dagster job, as many side by side as there are cores. Raises ClickException if one fails."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        codes = dict(zip(servers, pool.map(lambda item: _run_job(root, *item), servers.items()), strict=True))
+    failed = [source for source, code in codes.items() if code != 0]
     if failed:
         logs = ", ".join(f"{os.path.relpath(root)}/{source}.log" for source in failed)
         raise click.ClickException(f"the job of {' and '.join(failed)} failed; Dagster's log: {logs}")
 
 
-def _tell(root: Path, source: str, process: subprocess.Popen[str]) -> None:
-    """Keep Dagster's whole log in a file and show the finished steps."""
-    assert process.stderr is not None
-    with (root / f"{source}.log").open("a") as log:
-        for line in process.stderr:
+def _run_job(root: Path, source: str, server: Server) -> int:
+    """Run a source's job, keep Dagster's whole log in a file, show the finished steps. Returns the exit code."""
+    name = job_name(contracts.load_source(source), contracts.load_source(source).cadence)
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "datalake.definitions", "-j", name]
+    environment = _environment(root, server.env) | {"DATALAKE_SOURCES": source}
+    with (
+        (root / f"{source}.log").open("a") as log,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=root
+        ) as process,
+    ):
+        for line in process.stderr or ():
             log.write(line)
             if match := STEP_LINE.search(line):
                 click.echo(f"  {match[1]}")
+    return process.returncode
 
 
 STEP_LINE = re.compile(r" - INFO - .* - ((?:\w+)\.(?:\w+) +(?:raw|treated|athena) .*)")

@@ -4,6 +4,7 @@ import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], R
 
 
 def _sync(road: Road) -> None:
+    """One sync of everything, errors kept by table."""
     tables = list(road.source.tables.values())
     for step in run_source(road.lake, road.source, tables, run_id=uuid.uuid4().hex, progress=LogProgress()):
         if step.error is None:
@@ -90,3 +92,16 @@ def test_the_days_between_brought_news_changes_and_deletions(road: Callable[[str
     finally:
         connection.close()
     assert min(inserted, updated, deleted) >= 3
+
+
+@pytest.mark.parametrize("source", [pytest.param(each, marks=pytest.mark.xdist_group(each)) for each in CONNECTED])
+def test_an_unchanged_source_writes_no_data_file(road: Callable[[str], Road], source: str) -> None:
+    walked = road(source)
+
+    def data_files() -> set[Path]:
+        return {path for suffix in ("*.parquet", "*.zst") for path in Path(walked.lake.objects.url).rglob(suffix)}
+
+    before = data_files()
+    _sync(walked)
+    assert walked.errors == {}
+    assert {str(path.relative_to(walked.lake.objects.url)) for path in data_files() - before} == set()
