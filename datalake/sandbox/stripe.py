@@ -1,9 +1,9 @@
-"""Stripe's API as a stand-in shows it: keys, lists, expands, errors, limits. The company behind it lives in `stripe_business`.
+"""Stripe's API as a stand-in shows it: keys, lists, expands, errors, limits. The company behind it lives in `stripe_company`.
 
 Keys: `rk_live_sandbox` and `rk_test_sandbox` (the same company, other `livemode`, lower limits). Tests may send to
-`/_sandbox/control`: {"forbid": ["charge", …]} takes Read on these kinds of objects from the keys, {"off": ["dispute", …]}
-turns a product off (400), {"limits": {"operation": 25, "total": 100}} sets calls a second, {"delete": ["customer", "cus_…"]}
-deletes an object at once, with its event.
+`/_sandbox/control`: {"forbid": ["charge", …]} takes Read on these kinds of objects from the keys, {"off": ["dispute",
+"issuing", …]} turns a kind or a whole product off (400), {"limits": {"operation": 25, "total": 100}} sets calls a second,
+{"delete": ["customer", "cus_…"]} deletes an object at once, with its event.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import bisect
 import re
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +21,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from datalake.sandbox.base import Row, answer
-from datalake.sandbox.stripe_business import EVENTS_KEPT, Business, created
-from datalake.sandbox.stripe_objects import Object, account, listing
+from datalake.sandbox.stripe_business import EVENTS_KEPT, created
+from datalake.sandbox.stripe_company import Company
+from datalake.sandbox.stripe_ledger import Ledger, summaries
+from datalake.sandbox.stripe_objects import Object, listing
 
 NEWEST = "2026-10-28.endive"
 DEFAULT_VERSION = "2024-06-20"
@@ -31,53 +33,159 @@ DEFAULT_VERSION = "2024-06-20"
 KEYS = {"rk_live_sandbox": True, "rk_test_sandbox": False}
 
 PATHS = {
+    "accounts": "account",
+    "application_fees": "application_fee",
     "balance_transactions": "balance_transaction",
+    "billing/alerts": "billing.alert",
+    "billing/credit_balance_transactions": "billing.credit_balance_transaction",
+    "billing/credit_grants": "billing.credit_grant",
+    "billing/meters": "billing.meter",
+    "billing_portal/configurations": "billing_portal.configuration",
     "charges": "charge",
+    "checkout/sessions": "checkout.session",
     "coupons": "coupon",
     "credit_notes": "credit_note",
     "customers": "customer",
     "disputes": "dispute",
+    "entitlements/features": "entitlements.feature",
     "events": "event",
+    "file_links": "file_link",
+    "files": "file",
     "invoice_payments": "invoice_payment",
+    "invoice_rendering_templates": "invoice_rendering_template",
     "invoiceitems": "invoiceitem",
     "invoices": "invoice",
+    "issuing/authorizations": "issuing.authorization",
+    "issuing/cardholders": "issuing.cardholder",
+    "issuing/cards": "issuing.card",
+    "issuing/disputes": "issuing.dispute",
+    "issuing/transactions": "issuing.transaction",
+    "payment_attempt_records": "payment_attempt_record",
     "payment_intents": "payment_intent",
+    "payment_links": "payment_link",
+    "payment_methods": "payment_method",
+    "payment_records": "payment_record",
     "payouts": "payout",
+    "plans": "plan",
     "prices": "price",
     "products": "product",
     "promotion_codes": "promotion_code",
+    "quotes": "quote",
+    "radar/early_fraud_warnings": "radar.early_fraud_warning",
+    "radar/value_lists": "radar.value_list",
     "refunds": "refund",
+    "reporting/report_runs": "reporting.report_run",
+    "reporting/report_types": "reporting.report_type",
+    "reviews": "review",
+    "setup_attempts": "setup_attempt",
+    "setup_intents": "setup_intent",
+    "shipping_rates": "shipping_rate",
+    "subscription_schedules": "subscription_schedule",
     "subscriptions": "subscription",
+    "tax/registrations": "tax.registration",
+    "tax_codes": "tax_code",
+    "tax_rates": "tax_rate",
+    "topups": "topup",
+    "transfers": "transfer",
+    "webhook_endpoints": "webhook_endpoint",
 }
 """Path of a list -> kind of its objects."""
 
+PARTS = {
+    "accounts/{}/capabilities": "capabilities",
+    "accounts/{}/persons": "persons",
+    "application_fees/{}/refunds": "application_fee_refunds",
+    "checkout/sessions/{}/line_items": "checkout_session_line_items",
+    "customers/{}/balance_transactions": "customer_balance_transactions",
+    "customers/{}/cash_balance_transactions": "customer_cash_balance_transactions",
+    "payment_links/{}/line_items": "payment_link_line_items",
+    "products/{}/features": "product_features",
+    "quotes/{}/line_items": "quote_line_items",
+    "transfers/{}/reversals": "transfer_reversals",
+}
+"""Path of a list inside an object -> table of its rows."""
+
+SOURCES = {
+    "accounts/{}/external_accounts": {"bank_account": "external_account_bank_accounts", "card": "external_account_cards"},
+    "customers/{}/sources": {"bank_account": "customer_bank_accounts", "card": "customer_cards"},
+}
+"""The same for lists that hold two kinds of objects, told apart by the parameter `object`."""
+
 FILTERS = {
+    "application_fee": {"charge"},
     "balance_transaction": {"type", "currency", "payout", "source"},
+    "billing.alert": {"alert_type", "meter"},
+    "billing.credit_balance_transaction": {"credit_grant", "customer"},
+    "billing.credit_grant": {"customer"},
+    "billing.meter": {"status"},
+    "billing_portal.configuration": {"active", "is_default"},
     "charge": {"customer", "payment_intent"},
+    "checkout.session": {"customer", "payment_intent", "payment_link", "status", "subscription"},
     "credit_note": {"customer", "invoice"},
     "dispute": {"charge", "payment_intent"},
     "event": {"type", "types[]"},
+    "file": {"purpose"},
+    "file_link": {"expired", "file"},
     "invoice": {"customer", "status", "subscription", "collection_method"},
     "invoice_payment": {"invoice", "status"},
+    "invoice_rendering_template": {"status"},
     "invoiceitem": {"customer", "invoice", "pending"},
+    "issuing.authorization": {"status"},
+    "issuing.card": {"status", "type"},
+    "issuing.cardholder": {"status", "type"},
+    "issuing.dispute": {"status", "transaction"},
+    "issuing.transaction": {"type"},
+    "payment_attempt_record": {"payment_record"},
     "payment_intent": {"customer"},
+    "payment_link": {"active"},
+    "payment_method": {"customer", "type"},
     "payout": {"status"},
+    "plan": {"active", "product"},
     "price": {"active", "product", "currency", "type"},
     "product": {"active"},
     "promotion_code": {"active", "code", "coupon", "customer"},
+    "quote": {"customer", "status"},
+    "radar.early_fraud_warning": {"charge", "payment_intent"},
+    "radar.value_list": {"alias"},
     "refund": {"charge", "payment_intent"},
+    "setup_attempt": {"setup_intent"},
+    "setup_intent": {"customer", "payment_method"},
+    "shipping_rate": {"active", "currency"},
     "subscription": {"customer", "price", "status", "collection_method"},
+    "subscription_schedule": {"customer"},
+    "tax.registration": {"status"},
+    "tax_rate": {"active", "inclusive"},
+    "topup": {"status"},
+    "transfer": {"destination"},
 }
+
+UNDATED = {
+    "billing.alert", "billing.credit_balance_transaction", "billing.credit_grant", "billing.meter",
+    "billing_portal.configuration", "entitlements.feature", "invoice_rendering_template", "payment_attempt_record",
+    "payment_link", "payment_method", "payment_record", "quote", "reporting.report_type", "tax.registration", "tax_code",
+    "webhook_endpoint",
+}  # fmt: skip
+"""Kinds whose lists take no `created` filter."""
+
+REQUIRED = {"payment_attempt_record": "payment_record", "setup_attempt": "setup_intent"}
+"""Kinds whose lists are only given by a filter."""
 
 EXPANDS = {
     "coupon": {"applies_to", "currency_options"},
     "customer": {"tax_ids"},
-    "invoice": {"discounts"},
+    "invoice": {"discounts", "lines.data.discounts"},
+    "invoiceitem": {"discounts"},
+    "item": {"discounts", "taxes"},
     "line_item": {"discounts"},
+    "plan": {"tiers"},
     "price": {"tiers", "currency_options"},
-    "subscription": {"discounts"},
+    "subscription": {"discounts", "items.data.discounts"},
+    "subscription_item": {"discounts"},
 }
 """What the stand-in can expand. All but discounts are fields that only come when asked for."""
+
+PRODUCTS = {"billing": "Billing", "issuing": "Issuing", "radar": "Radar", "reporting": "Reporting", "tax": "Tax"}
+"""Products by the first part of a kind's name, as Stripe writes them."""
 
 _PAGING = {"limit", "starting_after", "ending_before", "expand[]"}
 _CREATED = {"created[gte]": 0, "created[gt]": 1, "created[lt]": 0, "created[lte]": 1, "created": 0}
@@ -122,11 +230,13 @@ class Limits:
 class Stripe:
     """The stand-in: one account of one company."""
 
-    def __init__(self, business: Business, *, limits: bool) -> None:
+    def __init__(self, business: Company, *, limits: bool) -> None:
         self.business = business
         self.limits = {"live": Limits(25, 100), "test": Limits(25, 25)} if limits else {}
         self.forbidden: set[str] = set()
         self.off: set[str] = set()
+        self.served: dict[str, dict[Any, Row]] = {"balance": {}, "exchange_rates": {}}
+        """What was told of things that are only ever read as they are at the moment, by that moment."""
         self._requests = 0
 
     # What `base` asks of a stand-in
@@ -159,60 +269,7 @@ class Stripe:
         return {"STRIPE_BASE_URL": url, "STRIPE_API_KEY": "rk_live_sandbox"}
 
     def ledger(self, table: str) -> Iterable[Row]:
-        if table == "account":
-            return [Row(self._account())]
-        derived = {
-            "balance_transaction_fee_details": self._fee_details,
-            "credit_note_line_items": self._credit_note_lines,
-            "discounts": self._discounts,
-            "invoice_line_items": self._invoice_lines,
-            "payout_balance_transactions": self._payout_contents,
-            "subscription_items": self._subscription_items,
-        }
-        if table in derived:
-            return derived[table]()
-        if table == "events":
-            return (row for row in self._ledger("event") if row.record["created"] >= self.business.started - EVENTS_KEPT)
-        return self._ledger({**PATHS, "invoice_items": "invoiceitem"}[table])
-
-    def _ledger(self, kind: str) -> Iterator[Row]:
-        expands = EXPANDS.get(kind, set())
-        for deleted, objects in ((False, self.business.objects[kind]), (True, self.business.gone[kind])):
-            for made in objects.values():
-                yield Row(self.show(made, expands), deleted=deleted)
-
-    def _fee_details(self) -> Iterator[Row]:
-        for movement in self.business.objects["balance_transaction"].values():
-            for index, fee in enumerate(movement["fee_details"]):
-                yield Row(fee, {"balance_transaction_id": movement["id"], "fee_index": index})
-
-    def _discounts(self) -> Iterator[Row]:
-        """What ended before the start is known from the invoices alone, and they go on showing it as it was."""
-        on_invoices = {id_ for invoice in self.business.objects["invoice"].values() for id_ in invoice["discounts"]}
-        for discount in self.business.discounts.values():
-            ended = discount.get("_ended")
-            told = ended is not None and (ended >= self.business.started or discount["id"] not in on_invoices)
-            yield Row(self.show(discount, ()), deleted=told)
-
-    def _invoice_lines(self) -> Iterator[Row]:
-        for row in self._ledger("invoice"):
-            for line in self._children("invoice", row.record["id"]):
-                yield Row(self.show(line, ()), deleted=row.deleted)
-
-    def _credit_note_lines(self) -> Iterator[Row]:
-        for note in self.business.objects["credit_note"].values():
-            for line in note["_lines"]:
-                yield Row(self.show(line, ()), {"credit_note_id": note["id"]})
-
-    def _subscription_items(self) -> Iterator[Row]:
-        for subscription in self.business.objects["subscription"].values():
-            for item in subscription["_items"]:
-                yield Row(self.show(item, ()))
-
-    def _payout_contents(self) -> Iterator[Row]:
-        for payout, movements in self.business.settled.items():
-            for id_ in movements:
-                yield Row(self.show(self.business.objects["balance_transaction"][id_], ()), {"payout_id": payout})
+        return Ledger(self.business, self.show, self.served).rows(table)
 
     # Answers
 
@@ -259,16 +316,30 @@ class Stripe:
         version = request.headers.get("stripe-version", DEFAULT_VERSION)
         if not re.fullmatch(r"20\d\d-\d\d-\d\d(\.[a-z]+)?", version):
             raise Refusal(400, f"Invalid Stripe API version: {version}")
-        if request.url.path.startswith("/v1/invoice_payments") and version < "2025-03-31":
+        old, path = version < "2025-03-31", request.url.path
+        if (old and path.startswith("/v1/invoice_payments")) or (not old and path.endswith("/usage_record_summaries")):
             raise Refusal(404, f"Unrecognized request URL (GET: {request.url.path}).")
 
     def _find(self, request: Request, live: bool) -> Object:
-        parts = request.path_params["path"].split("/")
+        path = request.path_params["path"]
+        folder, _, last = path.rpartition("/")
         query = request.query_params.multi_items()
-        match parts:
+        if path in PATHS:
+            self._allow(live, PATHS[path], f"GET /v1/{path}")
+            return self._list(PATHS[path], query, live)
+        if folder in PATHS:
+            self._allow(live, PATHS[folder], f"GET /v1/{folder}/:id")
+            return self._one(PATHS[folder], last, query, live)
+        match path.split("/"):
             case ["account"]:
                 self._allow(live, "account", "GET /v1/account")
-                return self._account()
+                return self.business.own_account()
+            case ["balance"]:
+                self._allow(live, "balance", "GET /v1/balance")
+                return self._balance()
+            case ["exchange_rates"]:
+                self._allow(live, "exchange_rate", "GET /v1/exchange_rates")
+                return self._page("exchange_rate", self._exchange_rates(), query, live, set())
             case ["subscription_items"]:
                 self._allow(live, "subscription", "GET /v1/subscription_items")
                 subscription = self._required(query, "subscription")
@@ -276,19 +347,86 @@ class Stripe:
                 return self._page(
                     "subscription_item", self._children("subscription", subscription), query, live, {"subscription"}
                 )
-            case [("invoices" | "credit_notes") as path, id_, "lines"]:
-                kind = PATHS[path]
-                self._allow(live, kind, f"GET /v1/{path}/:id/lines")
+            case ["entitlements", "active_entitlements"]:
+                self._allow(live, "entitlements.active_entitlement", "GET /v1/entitlements/active_entitlements")
+                customer = self._required(query, "customer")
+                self._alive("customer", customer)
+                rows = self.business.parts["active_entitlements"][customer][::-1]
+                return self._page("entitlements.active_entitlement", rows, query, live, {"customer"}, f"/v1/{path}")
+            case [("invoices" | "credit_notes") as list_, id_, "lines"]:
+                kind = PATHS[list_]
+                self._allow(live, kind, f"GET /v1/{list_}/:id/lines")
                 self._alive(kind, id_)
                 line_kind = "line_item" if kind == "invoice" else "credit_note_line_item"
-                return self._page(line_kind, self._children(kind, id_), query, live, set(), url=f"/v1/{path}/{id_}/lines")
-            case [path] if path in PATHS:
-                self._allow(live, PATHS[path], f"GET /v1/{path}")
-                return self._list(PATHS[path], query, live)
-            case [path, id_] if path in PATHS:
-                self._allow(live, PATHS[path], f"GET /v1/{path}/:id")
-                return self._one(PATHS[path], id_, query, live)
+                return self._page(line_kind, self._children(kind, id_), query, live, set(), url=f"/v1/{path}")
+            case ["billing", "meters", meter, "event_summaries"]:
+                self._allow(live, "billing.meter_event_summary", "GET /v1/billing/meters/:id/event_summaries")
+                return self._summaries(meter, query, live, f"/v1/{path}")
+            case ["subscription_items", item, "usage_record_summaries"]:
+                self._allow(live, "usage_record_summary", "GET /v1/subscription_items/:id/usage_record_summaries")
+                return self._usage_records(item, query, live, f"/v1/{path}")
+            case [*list_, id_, last]:
+                return self._part("/".join(list_), id_, last, query, live)
         raise Refusal(404, f"Unrecognized request URL (GET: {request.url.path}).")
+
+    def _part(self, folder: str, owner: str, last: str, query: list[tuple[str, str]], live: bool) -> Object:
+        """A list inside an object."""
+        pattern, url = f"{folder}/{{}}/{last}", f"/v1/{folder}/{owner}/{last}"
+        kind, filters = PATHS.get(folder, ""), set[str]()
+        if pattern == "customers/{}/tax_ids":
+            self._allow(live, "tax_id", f"GET /v1/{pattern}")
+            rows = self._alive(kind, owner)["tax_ids"]["data"]
+        elif pattern in SOURCES:
+            self._allow(live, kind, f"GET /v1/{pattern}")
+            self._alive(kind, owner)
+            tables, filters = SOURCES[pattern], {"object"}
+            wanted = tables.get(dict(query).get("object", ""))
+            rows = [row for table in tables.values() if wanted in (None, table) for row in self.business.parts[table][owner]]
+            rows.reverse()
+        elif pattern in PARTS:
+            self._allow(live, kind, f"GET /v1/{pattern}")
+            self._alive(kind, owner)
+            rows = self.business.parts[PARTS[pattern]][owner][::-1]
+            if pattern == "accounts/{}/capabilities" and query:
+                raise Refusal(400, f"Received unknown parameter: {query[0][0]}", code="parameter_unknown", param=query[0][0])
+        else:
+            raise Refusal(404, f"Unrecognized request URL (GET: {url}).")
+        return self._page(rows[0]["object"] if rows else "", rows, query, live, filters, url)
+
+    def _summaries(self, meter: str, query: list[tuple[str, str]], live: bool, url: str) -> Object:
+        """What a customer used, by day. Both ends of the stretch must be midnights."""
+        self._alive("billing.meter", meter)
+        customer = self._required(query, "customer")
+        self._alive("customer", customer)
+        ends = {name: self._required(query, name) for name in ("start_time", "end_time")}
+        for name, value in ends.items():
+            if not value.isdigit() or int(value) % 86_400:
+                raise Refusal(400, f"{name} must be aligned with the start of a UTC day.", param=name)
+        start, end = int(ends["start_time"]), int(ends["end_time"])
+        rows = [row.record for row in summaries(self.business, meter, customer) if start <= row.record["start_time"] < end]
+        filters = {"customer", "start_time", "end_time", "value_grouping_window"}
+        return self._page("billing.meter_event_summary", rows[::-1], query, live, filters, url)
+
+    def _usage_records(self, item: str, query: list[tuple[str, str]], live: bool, url: str) -> Object:
+        items = {each["id"]: each for made in self.business.objects["subscription"].values() for each in made["_items"]}
+        if item not in items:
+            raise Refusal(404, f"No such subscription item: '{item}'", code="resource_missing", param="id")
+        if items[item]["price"]["recurring"]["usage_type"] != "metered":
+            raise Refusal(400, "Usage records exist for metered plans only.", param="subscription_item")
+        return self._page("usage_record_summary", self.business.parts["usage_record_summaries"][item], query, live, set(), url)
+
+    def _balance(self) -> Object:
+        found = self.business.balance()
+        told = self.served["balance"]
+        if not told or next(reversed(told.values())).record != found:
+            told[self.now] = Row(found, {"snapshot_at": self.now})
+        return found
+
+    def _exchange_rates(self) -> list[Object]:
+        rows = self.business.exchange_rates()
+        date = time.strftime("%Y-%m-%d", time.gmtime(self.now))
+        self.served["exchange_rates"] |= {(date, row["id"]): Row(row, {"snapshot_date": date}) for row in rows}
+        return rows
 
     def _allow(self, live: bool, kind: str, operation: str) -> None:
         if limits := self.limits.get("live" if live else "test"):
@@ -300,8 +438,10 @@ class Stripe:
                 f"this endpoint on account '{self.business.account_id}'. Having the 'rak_{kind}_read' permission would allow "
                 "this request to continue.",
             )
-        if kind in self.off:
-            raise Refusal(400, f"Your account is not set up to use {kind}s. Please visit your dashboard to enable it.")
+        product = kind.partition(".")[0]
+        if {kind, product} & self.off:
+            name = PRODUCTS.get(product, f"{kind}s")
+            raise Refusal(400, f"Your account is not set up to use {name}. Please visit your dashboard to enable it.")
 
     @staticmethod
     def _required(query: list[tuple[str, str]], name: str) -> str:
@@ -317,7 +457,7 @@ class Stripe:
         return found
 
     def _one(self, kind: str, id_: str, query: list[tuple[str, str]], live: bool) -> Object:
-        if kind in ("customer", "product", "coupon") and id_ in self.business.gone[kind]:
+        if kind in ("customer", "product", "coupon", "plan") and id_ in self.business.gone[kind]:
             return {"id": id_, "object": kind, "deleted": True}
         expands = [value for key, value in query if key == "expand[]"]
         return self.show(self._alive(kind, id_), self._expands(kind, expands, ""), live=live)
@@ -341,8 +481,11 @@ class Stripe:
                 else:
                     behind = min(behind, place)
         rows = [objects[id_] for _, _, id_ in reversed(order[first:behind])]
+        if kind in REQUIRED:
+            self._required(query, REQUIRED[kind])
         rows = self._filter(kind, rows, filters, [value for key, value in query if key == "types[]"])
-        return self._page(kind, rows, query, live, FILTERS.get(kind, set()) | set(_CREATED))
+        dated = set() if kind in UNDATED else set(_CREATED)
+        return self._page(kind, rows, query, live, FILTERS.get(kind, set()) | dated)
 
     def _filter(self, kind: str, rows: list[Object], filters: dict[str, str], types: list[str]) -> list[Object]:
         if len(types) > 20:
@@ -356,6 +499,10 @@ class Stripe:
             status = filters.pop("status", "")
             if status != "all":
                 rows = [row for row in rows if (row["status"] == status if status else row["status"] != "canceled")]
+        if kind == "tax.registration" and filters.get("status") == "all":
+            return rows
+        if kind == "review":
+            return [row for row in rows if row["open"]]
         if kind == "invoiceitem" and "pending" in filters:
             return [row for row in rows if (row["invoice"] is None) == (filters["pending"] == "true")]
         if kind == "balance_transaction" and (payout := filters.get("payout")):
@@ -373,7 +520,7 @@ class Stripe:
         self, kind: str, rows: list[Object], query: list[tuple[str, str]], live: bool, filters: set[str], url: str = ""
     ) -> Object:
         for key, _ in query:
-            if key not in _PAGING | filters:
+            if key not in filters | (_PAGING if kind != "reporting.report_type" else {"expand[]"}):
                 raise Refusal(400, f"Received unknown parameter: {key}", code="parameter_unknown", param=key)
         asked = dict(query)
         limit = asked.get("limit", "10")
@@ -419,7 +566,8 @@ class Stripe:
     def show(self, made: Object, expands: Iterable[str], *, live: bool = True) -> Object:
         """An object as an answer carries it."""
         kind = made["object"]
-        hidden = EXPANDS.get(kind, set()) - {"discounts"} - set(expands)
+        always = set() if kind == "item" else {"discounts"}
+        hidden = EXPANDS.get(kind, set()) - always - set(expands)
         shown = {name: value for name, value in made.items() if name not in hidden and not name.startswith("_")}
         if kind == "balance_transaction":
             shown = self._movement(shown)
@@ -427,6 +575,10 @@ class Stripe:
             shown["balance_transactions"] = [self._movement(row) for row in made["balance_transactions"]]
         if "discounts" in expands:
             shown["discounts"] = [self.show(self.business.discounts[id_], ()) for id_ in made["discounts"]]
+        for path in expands:
+            if ".data." in path:
+                name, _, field_ = path.partition(".data.")
+                shown[name] = {**shown[name], "data": [self.show(row, {field_}, live=live) for row in shown[name]["data"]]}
         if "livemode" in shown:
             shown["livemode"] = live
         return shown
@@ -439,10 +591,7 @@ class Stripe:
         children: list[Object] = owner["_items"] if kind == "subscription" else owner["_lines"]
         return children
 
-    def _account(self) -> Object:
-        return account(id=self.business.account_id, created=self.business.started - 500 * 86_400)
-
 
 def build(*, seed: int, scale: float, now: int, limits: bool) -> Stripe:
     """The stand-in as `datalake.sandbox` runs it. The clock starts on a whole second."""
-    return Stripe(Business(seed, scale, now), limits=limits)
+    return Stripe(Company(seed, scale, now), limits=limits)

@@ -486,11 +486,13 @@ class Business:
             self._at(self.now + HOUR, lambda: self._finalize(invoice))
 
     def _line_of_subscription_item(self, item: Object, invoice: Object) -> Object:
+        quantity = item.get("quantity", 1)
         return shape.line_item(
             id=self._id("il"),
-            amount=item["quantity"] * item["price"]["unit_amount"],
+            amount=quantity * item["price"]["unit_amount"],
             currency=invoice["currency"],
-            description=f"{item['quantity']} × {self.objects['product'][item['price']['product']]['name']}",
+            description=f"{quantity} × {self.objects['product'][item['price']['product']]['name']}",
+            discounts=list(item["discounts"]),
             invoice=invoice["id"],
             livemode=True,
             parent={
@@ -506,7 +508,7 @@ class Business:
             },
             period={"start": item["current_period_start"], "end": item["current_period_end"]},
             pricing=shape.pricing(item["price"]),
-            quantity=item["quantity"],
+            quantity=quantity,
             subscription=item["subscription"],
         )
 
@@ -540,13 +542,16 @@ class Business:
         discounts: defaultdict[str, int] = defaultdict(int)
         for line in lines:
             line["discount_amounts"] = []
-            for id_ in invoice["discounts"]:
+            for id_ in [*invoice["discounts"], *line["discounts"]]:
                 coupon = self.discounts[id_]["_coupon"]
                 amount = int(line["amount"] * coupon["percent_off"] / 100)
                 line["discount_amounts"].append({"amount": amount, "discount": id_})
                 discounts[id_] += amount
+            line["taxes"] = self._taxes_of(line)
         subtotal = sum(line["amount"] for line in lines)
         total = subtotal - sum(discounts.values())
+        taxes = [tax for line in lines for tax in line["taxes"]]
+        tax = sum(each["amount"] for each in taxes)
         invoice["_lines"] = lines
         self._change(
             invoice,
@@ -555,11 +560,15 @@ class Business:
             subtotal=subtotal,
             subtotal_excluding_tax=subtotal,
             total=total,
-            total_excluding_tax=total,
+            total_excluding_tax=total - tax,
+            total_taxes=[{**taxes[0], "amount": tax, "taxable_amount": total - tax}] if taxes else [],
             total_discount_amounts=[{"amount": amount, "discount": id_} for id_, amount in discounts.items()],
             amount_due=total,
             amount_remaining=total,
         )
+
+    def _taxes_of(self, line: Object) -> list[Object]:  # noqa: ARG002 - the company that charges taxes looks at the line
+        return []
 
     def _finalize(self, invoice: Object) -> None:
         if invoice["id"] not in self.objects["invoice"] or invoice["status"] != "draft":
@@ -664,6 +673,7 @@ class Business:
             amount=item["amount"],
             currency=item["currency"],
             description=item["description"],
+            discounts=list(item["discounts"]),
             invoice=invoice["id"],
             livemode=True,
             parent={
@@ -843,8 +853,9 @@ class Business:
         customer = self._some("customer")
         if customer is None:
             return
-        for _ in range(self._dice.randrange(12, 16)):
-            self._pending_item(customer, self._dice.randrange(500, 9_000))
+        items = [self._pending_item(customer, self._dice.randrange(500, 9_000)) for _ in range(self._dice.randrange(12, 16))]
+        if item_discount := self._new_discount(customer=customer["id"], invoice_item=items[0]["id"]):
+            items[0]["discounts"] = [item_discount["id"]]
         invoice = self._new_invoice(customer, customer["currency"], "manual", None)
         if coupon_discount := self._new_discount(customer=customer["id"], invoice=invoice["id"]):
             invoice["discounts"] = [coupon_discount["id"]]
@@ -1031,8 +1042,8 @@ class Business:
 
 
 def created(made: Object) -> int:
-    """When an object came to be; invoice items call it `date`."""
-    time: int = made["date"] if made["object"] == "invoiceitem" else made["created"]
+    """When an object came to be; invoice items call it `date`, and some kinds do not tell (0)."""
+    time: int = made["date"] if made["object"] == "invoiceitem" else made.get("created", 0)
     return time
 
 

@@ -1,6 +1,8 @@
-"""Make `schema.json` from Stripe's published types: what the tables use of them, as JSON Schema. Run by hand at a new version.
+"""Make the schemas here from Stripe's published types: what the tables use of them, as JSON Schema.
 
-    python datalake_tests/specs/stripe/derive.py types-2026-10-28.endive.json > datalake_tests/specs/stripe/schema.json
+Run by hand at a new version: `schema.json` describes the core tables, `extended.json` the others.
+
+    python datalake_tests/specs/stripe/derive.py types-2026-10-28.endive.json
 
 The input holds the interfaces of npm's `stripe` 23.1.0 (made by Stripe from its OpenAPI description, API 2026-10-28.endive)
 as {"interfaces": {"<file>#<name>": {"fields": {name: {"type", "optional"}}, "ext": [...]} | {"alias": type}}}.
@@ -40,7 +42,63 @@ ROOTS = {
     "subscription": "Subscriptions#Subscription",
     "subscription_item": "SubscriptionItems#SubscriptionItem",
 }
-"""Value of `object` in a record -> the interface that describes it."""
+"""Value of `object` in a record of a core table -> the interface that describes it."""
+
+EXTENDED = {
+    "application_fee": "ApplicationFees#ApplicationFee",
+    "balance": "Balance#Balance",
+    "bank_account": "BankAccounts#BankAccount",
+    "billing.alert": "Billing/Alerts#Alert",
+    "billing.credit_balance_transaction": "Billing/CreditBalanceTransactions#CreditBalanceTransaction",
+    "billing.credit_grant": "Billing/CreditGrants#CreditGrant",
+    "billing.meter": "Billing/Meters#Meter",
+    "billing.meter_event_summary": "Billing/MeterEventSummaries#MeterEventSummary",
+    "billing_portal.configuration": "BillingPortal/Configurations#Configuration",
+    "capability": "Capabilities#Capability",
+    "card": "Cards#Card",
+    "checkout.session": "Checkout/Sessions#Session",
+    "customer_balance_transaction": "CustomerBalanceTransactions#CustomerBalanceTransaction",
+    "customer_cash_balance_transaction": "CustomerCashBalanceTransactions#CustomerCashBalanceTransaction",
+    "entitlements.active_entitlement": "Entitlements/ActiveEntitlements#ActiveEntitlement",
+    "entitlements.feature": "Entitlements/Features#Feature",
+    "exchange_rate": "ExchangeRates#ExchangeRate",
+    "fee_refund": "FeeRefunds#FeeRefund",
+    "file": "Files#File",
+    "file_link": "FileLinks#FileLink",
+    "invoice_rendering_template": "InvoiceRenderingTemplates#InvoiceRenderingTemplate",
+    "issuing.authorization": "Issuing/Authorizations#Authorization",
+    "issuing.card": "Issuing/Cards#Card",
+    "issuing.cardholder": "Issuing/Cardholders#Cardholder",
+    "issuing.dispute": "Issuing/Disputes#Dispute",
+    "issuing.transaction": "Issuing/Transactions#Transaction",
+    "item": "LineItems#LineItem",
+    "payment_attempt_record": "PaymentAttemptRecords#PaymentAttemptRecord",
+    "payment_link": "PaymentLinks#PaymentLink",
+    "payment_method": "PaymentMethods#PaymentMethod",
+    "payment_record": "PaymentRecords#PaymentRecord",
+    "person": "Persons#Person",
+    "plan": "Plans#Plan",
+    "product_feature": "ProductFeatures#ProductFeature",
+    "quote": "Quotes#Quote",
+    "radar.early_fraud_warning": "Radar/EarlyFraudWarnings#EarlyFraudWarning",
+    "radar.value_list": "Radar/ValueLists#ValueList",
+    "reporting.report_run": "Reporting/ReportRuns#ReportRun",
+    "reporting.report_type": "Reporting/ReportTypes#ReportType",
+    "review": "Reviews#Review",
+    "setup_attempt": "SetupAttempts#SetupAttempt",
+    "setup_intent": "SetupIntents#SetupIntent",
+    "shipping_rate": "ShippingRates#ShippingRate",
+    "subscription_schedule": "SubscriptionSchedules#SubscriptionSchedule",
+    "tax.registration": "Tax/Registrations#Registration",
+    "tax_code": "TaxCodes#TaxCode",
+    "tax_id": "TaxIds#TaxId",
+    "tax_rate": "TaxRates#TaxRate",
+    "topup": "Topups#Topup",
+    "transfer": "Transfers#Transfer",
+    "transfer_reversal": "TransferReversals#TransferReversal",
+    "webhook_endpoint": "WebhookEndpoints#WebhookEndpoint",
+}
+"""The same for the other tables. An account is described with the core."""
 
 EXPANDED = {"Discount", "DeletedDiscount"}
 """Objects that the lake asks for in place of their ids."""
@@ -50,6 +108,13 @@ OPAQUE = {
     "SetupIntent", "Source", "Event.Data",
 }  # fmt: skip
 """Objects that no table looks into: any object will do."""
+
+OPAQUE_TOO = {
+    "PaymentIntent", "PaymentAttemptRecord.PaymentMethodDetails", "PaymentLink.PaymentMethodOptions",
+    "PaymentRecord.PaymentMethodDetails", "Registration.CountryOptions", "Session.PaymentMethodOptions",
+    "SetupAttempt.PaymentMethodDetails", "SetupIntent.PaymentMethodOptions",
+}  # fmt: skip
+"""The same for `extended.json`, to keep it small: what differs by means of payment or country stays JSON in the lake."""
 
 BASIC: dict[str, Any] = {
     "string": {"type": "string"},
@@ -75,8 +140,9 @@ BASIC["Address"] = {
 
 
 class Types:
-    def __init__(self, interfaces: dict[str, Any]) -> None:
+    def __init__(self, interfaces: dict[str, Any], opaque: set[str]) -> None:
         self.interfaces = interfaces
+        self.opaque = opaque
         self.definitions: dict[str, Any] = {}
 
     def resolve(self, name: str, file: str, scope: str) -> str:
@@ -86,8 +152,10 @@ class Types:
             candidate = f"{file}#{'.'.join([*parts[:depth], name])}"
             if candidate in self.interfaces:
                 return candidate
-        *folder, last = name.split(".")
-        found = [
+        *folder, last = name.removeprefix("_").split(".")
+        here = f"{'/'.join(file.split('/')[:-1])}/"
+        near = [key for key in self.interfaces if key.endswith(f"#{last}") and key.startswith(here) and not folder]
+        found = near or [
             key
             for key in self.interfaces
             if key.endswith(f"#{last}") and key.split("#")[0].split("/")[:-1] == folder and not key.startswith("V2/")
@@ -123,7 +191,7 @@ class Types:
                 "total_count": {"type": "integer"},
             }
             return {"type": "object", "properties": fields, "required": ["object", "data", "has_more", "url"]}
-        if text.startswith("{") or text in OPAQUE:
+        if text.startswith("{") or text in self.opaque:
             return {"type": "object"}
         return {"$ref": f"#/$defs/{self.define(self.resolve(text, file, scope))}"}
 
@@ -149,21 +217,21 @@ class Types:
 
 def main() -> None:
     interfaces = json.loads(Path(sys.argv[1]).read_text())["interfaces"]
-    types = Types(interfaces)
-    objects = {name: types.define(interface) for name, interface in ROOTS.items()}
     events = sorted(
         spec["fields"]["type"]["type"].strip("'")
         for name, spec in interfaces.items()
         if name.startswith("Events#") and spec.get("ext") == ["EventBase"]
     )
-    types.definitions["Events.Event.Type"] = {"enum": events}
-    schema = {
-        "$comment": "Derived from npm's stripe 23.1.0 (API 2026-10-28.endive) by derive.py; do not edit.",
-        "objects": objects,
-        "$defs": types.definitions,
-    }
-    json.dump(schema, sys.stdout, separators=(",", ":"), sort_keys=True)
-    sys.stdout.write("\n")
+    core, extended = Types(interfaces, OPAQUE), Types(interfaces, OPAQUE | OPAQUE_TOO)
+    core.definitions["Events.Event.Type"] = {"enum": events}
+    for file, types, roots in (("schema.json", core, ROOTS), ("extended.json", extended, EXTENDED)):
+        schema = {
+            "$comment": "Derived from npm's stripe 23.1.0 (API 2026-10-28.endive) by derive.py; do not edit.",
+            "objects": {name: types.define(interface) for name, interface in roots.items()},
+            "$defs": types.definitions,
+        }
+        text = json.dumps(schema, separators=(",", ":"), sort_keys=True)
+        (Path(__file__).parent / file).write_text(f"{text}\n")
 
 
 if __name__ == "__main__":
