@@ -125,6 +125,17 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Host names that the webhook receiver answers to, comma-separated; empty: loopback's (on AWS Lambda: any).",
     ),
+    Setting("ZOHO_CRM_CLIENT_ID", "", "Client id of the application registered in the API console of the data centre."),
+    Setting("ZOHO_CRM_CLIENT_SECRET", "", "Its client secret.", secret=True),
+    Setting(
+        "ZOHO_CRM_REFRESH_TOKEN",
+        "",
+        "Refresh token of a self client, instead of `datalake connect zoho_crm`; made by a user with an administrator's profile.",
+        secret=True,
+    ),
+    Setting("ZOHO_CRM_DATA_CENTER", "us", "Where the Zoho account lives: us, eu, in, au, jp, cn, ca or sa."),
+    Setting("ZOHO_CRM_BASE_URL", "", "Another address for Zoho's login and API, such as a stand-in on loopback."),
+    Setting("DATALAKE_CRON_ZOHO_CRM", "", "Cron (UTC) of Zoho CRM's schedule; empty: the contract's."),
     Setting("CONTA_AZUL_CLIENT_ID", "", "Client id of the application registered at developers.contaazul.com."),
     Setting("CONTA_AZUL_CLIENT_SECRET", "", "Its client secret.", secret=True),
     Setting(
