@@ -51,6 +51,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("DATALAKE_CRON_GITHUB", "", "Cron (UTC) of GitHub's schedule; empty: the contract's."),
     Setting("DATALAKE_CRON_XERO", "", "Cron (UTC) of Xero's schedule; empty: the contract's."),
     Setting("DATALAKE_CRON_DIALOG_360", "", "Cron (UTC) of 360dialog's schedule; empty: the contract's."),
+    Setting("DATALAKE_CRON_CLICKUP", "", "Cron (UTC) of ClickUp's schedule; empty: the contract's."),
     Setting("DATALAKE_CRON_CONTA_AZUL", "", "Cron (UTC) of Conta Azul's schedule; empty: the contract's."),
     Setting(
         "DATALAKE_S3_ENDPOINT", "", "Address of an S3-compatible server; empty: AWS. Keys come from the usual AWS settings."
@@ -71,6 +72,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("GITHUB_APP_PRIVATE_KEY", "", "The App's private key (PEM text, or the path of the file).", secret=True),
     Setting("GITHUB_ORGANIZATIONS", "", "Organizations to read, comma-separated; empty: all that the token can see."),
     Setting("GITHUB_REPOSITORIES", "", "Patterns of owner/name to read, comma-separated; empty: all."),
+    Setting("CLICKUP_TOKEN", "", "Personal token (pk_…) of an owner or admin, or an OAuth access token.", secret=True),
+    Setting("CLICKUP_WORKSPACES", "", "Ids of the workspaces to read, comma-separated; empty: all that the token can see."),
+    Setting("CLICKUP_BASE_URL", "", "Another address for ClickUp's API, such as a stand-in on loopback."),
+    Setting("CLICKUP_SINCE", "", "First day of tasks and time entries to load (YYYY-MM-DD), by their last change and their start."),
     Setting("GITHUB_BASE_URL", "", "Another address for GitHub's API: Enterprise Server, or a stand-in on loopback."),
     Setting("XERO_CLIENT_ID", "", "Client id of the Xero app or custom connection.", secret=True),
     Setting("XERO_CLIENT_SECRET", "", "Client secret of the Xero app or custom connection.", secret=True),
