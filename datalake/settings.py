@@ -75,7 +75,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CLICKUP_TOKEN", "", "Personal token (pk_…) of an owner or admin, or an OAuth access token.", secret=True),
     Setting("CLICKUP_WORKSPACES", "", "Ids of the workspaces to read, comma-separated; empty: all that the token can see."),
     Setting("CLICKUP_BASE_URL", "", "Another address for ClickUp's API, such as a stand-in on loopback."),
-    Setting("CLICKUP_SINCE", "", "First day of tasks and time entries to load (YYYY-MM-DD), by their last change and their start."),
+    Setting("CLICKUP_SINCE", "", "First day to load (YYYY-MM-DD): tasks by their last change, time entries by their start."),
     Setting("GITHUB_BASE_URL", "", "Another address for GitHub's API: Enterprise Server, or a stand-in on loopback."),
     Setting("XERO_CLIENT_ID", "", "Client id of the Xero app or custom connection.", secret=True),
     Setting("XERO_CLIENT_SECRET", "", "Client secret of the Xero app or custom connection.", secret=True),
