@@ -1,6 +1,7 @@
-"""How GitHub's tables are read: one function for each `rows:` of the contracts.
+"""How GitHub's tables are read: one function for each `rows:` of the contracts; here those that read lists.
 
-What tables share lives in `github_run.py`, who asks and within which limits in `github_access.py`, GraphQL in
+What follows a parent lives in `github_children.py`, what is read person by person in `github_people.py`, numbers in
+`github_numbers.py`; what tables share in `github_run.py`, who asks and within which limits in `github_access.py`, GraphQL in
 `github_graphql.py`. Facts: https://docs.github.com/rest. The cursor of a table that is read repository by repository is
 {"repositories": {"<id>": state}}: names change, ids do not.
 
@@ -9,10 +10,8 @@ With a window (`--since`, `--until`) tables that know dates are read for that st
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -21,17 +20,19 @@ from datalake.lake.raw import now
 from datalake.model import Source
 from datalake.settings import Settings
 from datalake.sources import github_graphql as graphql
-from datalake.sources import paging
 from datalake.sources.base import Ask, Checkpoint, Complete, Item, Page, Permanent, Skipped
 from datalake.sources.frontier import MOST_SEEN, Frontier, earlier, text
-from datalake.sources.github_access import Access, Owner, server_time
+from datalake.sources.github_access import Access, Client, Owner, server_time
+from datalake.sources.github_children import children_of_changed, from_parent
+from datalake.sources.github_numbers import custom_properties, daily_numbers, languages, month_windows, statistics
+from datalake.sources.github_people import lists_of_projects, lists_of_teams, profiles
 from datalake.sources.github_run import (
     GitHubRun,
+    Missing,
     Pages,
     Reading,
     Repository,
     State,
-    Team,
     changed_list,
     each_repository,
     path_of,
@@ -55,15 +56,35 @@ SWEEP_AFTER = dt.timedelta(days=7)
 """Lists whose deletions leave no trace are read whole this often."""
 SWEEP_AT_ONCE = 5_000
 """Lists up to this length are read whole as soon as their count says that something is gone."""
+OVERLAPS = {
+    "deployments": dt.timedelta(days=30),
+    "repository_events": dt.timedelta(hours=12),
+    "organization_events": dt.timedelta(hours=12),
+}
+"""Lists whose rows change, or come, long after the date they are sorted by, and how far behind the frontier they are read."""
+SWEPT = ("artifacts", "forks")
+"""Lists sorted by birth whose rows change and go without a trace: read whole once a week, as those of `since`."""
+STILL_MOVING = (
+    "forks",
+    "subscribers",
+    "repository_events",
+    "security_advisories",
+    "dependency_packages",
+    "collaborators",
+    "assignees",
+)
+"""What moves in archived repositories, too."""
+PACKAGE_TYPES = ("npm", "maven", "rubygems", "docker", "nuget", "container")
 MOST_RUNS = 1_000
 """A filtered list of runs ends there, whatever there is."""
 
 
 def open_run(settings: Settings, source: Source, progress: Progress) -> GitHubRun:
     """A run with the credentials of the settings. Nothing is asked before the first table. Raises SettingError."""
-    functions = (single_object, full_list, since, newest_first, commits, created_windows)
-    more = (children_of_changed, from_parent, graphql_newest_first, daily_numbers)
-    named = {function.__name__: function for function in functions + more}
+    lists = (single_object, full_list, since, newest_first, commits, created_windows, packages)
+    by_graphql_or_parent = (graphql_newest_first, graphql_full_list, children_of_changed, from_parent, profiles)
+    numbers = (daily_numbers, statistics, languages, custom_properties, month_windows)
+    named = {function.__name__: function for function in (*lists, *by_graphql_or_parent, *numbers)}
     return GitHubRun(settings, source, Access(settings, source, progress), named)
 
 
@@ -71,7 +92,9 @@ def open_run(settings: Settings, source: Source, progress: Progress) -> GitHubRu
 
 
 def single_object(run: GitHubRun, ask: Ask) -> Iterator[Item]:
-    """One record an organization, told when it changed."""
+    """One record an organization or a repository, told when it changed."""
+    if ask.table.path.startswith("/repos/"):
+        return _single_of_repository(run, ask)
 
     def read(owner: Owner, state: State) -> Reading:
         answer = run.get(ask, owner.client, ask.table.path.format(org=owner.login))
@@ -84,10 +107,28 @@ def single_object(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     return side_by_side(run, ask, "organizations", run.organizations(ask), read)
 
 
+def _single_of_repository(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    def read(repository: Repository, state: State) -> Reading:
+        facts, scope = repository.facts, {"repository_id": repository.id}
+        try:
+            answer = run.get(ask, repository.owner.client, path_of(ask, repository), ask.table.params)
+        except Missing:
+            if ask.table.name != "readmes":
+                raise
+            # The repository was listed, so what is missing is the file.
+            return (yield from changed_list(run, ask, [], state, scope, now()))
+        pages = [Page([single(answer)] if answer.status == 200 else [], answer.at, facts)]
+        return (yield from changed_list(run, ask, pages, state, scope, answer.at))
+
+    return each_repository(run, ask, read)
+
+
 def full_list(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     """Lists that are read whole each time and told when they changed; what left them is gone."""
-    if ask.table.name == "team_members":
-        return _team_members(run, ask)
+    if "{team_slug}" in ask.table.path:
+        return lists_of_teams(run, ask)
+    if "{project_number}" in ask.table.path:
+        return lists_of_projects(run, ask)
     if ask.table.path.startswith("/repos/"):
         return _full_list_of_repository(run, ask)
 
@@ -99,8 +140,13 @@ def full_list(run: GitHubRun, ask: Ask) -> Iterator[Item]:
                 kept = run.repositories_of(ask, owner).pages
             case "teams":
                 kept = run.teams_of(ask, owner).pages
+            case "organization_members":
+                kept = run.members_of(ask, owner).pages
+            case "projects_v2":
+                kept = run.projects_of(ask, owner).pages
             case _:
-                listed = run.pages(ask, owner.client, ask.table.path.format(org=owner.login), ask.table.params)
+                path = ask.table.path.format(org=owner.login)
+                listed = run.pages(ask, owner.client, path, ask.table.params, ask.table.records)
                 pages = (Page(found, answer.at, facts) for answer, found in listed)
                 return (yield from changed_list(run, ask, pages, state, facts, began))
         # Another table may have asked for the list before this one began.
@@ -117,39 +163,63 @@ def _full_list_of_repository(run: GitHubRun, ask: Ask) -> Iterator[Item]:
         if table.name == "contributors" and not ask.window and _quiet(repository, state):
             return state
         listed = run.pages(ask, repository.owner.client, path_of(ask, repository), table.params, table.records)
+        if table.name == "rulesets":
+            listed = ((answer, list(_each(run, ask, repository, found))) for answer, found in listed)
         pages = (page for answer, found in listed for page in _with_facts(run, ask, repository, answer, found))
         state = yield from changed_list(run, ask, pages, state, {"repository_id": repository.id}, now())
         return {**state, "pushed": repository.pushed, "read": run.today.isoformat()} if table.name == "contributors" else state
 
+    return each_repository(run, ask, read, still_moving=table.name in STILL_MOVING)
+
+
+def _each(run: GitHubRun, ask: Ask, repository: Repository, found: Sequence[Record]) -> Iterator[Record]:
+    """The whole of each record that the list tells in short."""
+    for record in found:
+        (id_,) = pick(record, "id")
+        yield single(run.get(ask, repository.owner.client, f"{path_of(ask, repository)}/{id_}"))
+
+
+def packages(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """Packages of an organization: GitHub lists one type at a time."""
+
+    def read(owner: Owner, state: State) -> Reading:
+        facts = {"organization": owner.login}
+        path = ask.table.path.format(org=owner.login)
+        pages = (
+            Page(found, answer.at, facts)
+            for type_ in PACKAGE_TYPES
+            for answer, found in run.pages(ask, owner.client, path, [*ask.table.params, ("package_type", type_)], cursor=type_)
+        )
+        return (yield from changed_list(run, ask, pages, state, facts, now()))
+
+    return side_by_side(run, ask, "organizations", run.organizations(ask), read)
+
+
+def graphql_full_list(run: GitHubRun, ask: Ask) -> Iterator[Item]:
+    """Categories of discussions, where a repository has discussions."""
+
+    def read(repository: Repository, state: State) -> Reading:
+        if not repository.discussions:
+            return state
+        query = graphql.DISCUSSION_CATEGORIES
+        listed = graphql.connection(repository.owner.client, ask.table.id, query, repository.node)
+        pages = (Page(list(page.rows), answer.at, repository.facts) for answer, page in listed)
+        return (yield from changed_list(run, ask, pages, state, {"repository_id": repository.id}, now()))
+
     return each_repository(run, ask, read)
 
 
-def _team_members(run: GitHubRun, ask: Ask) -> Iterator[Item]:
-    """The members of each team: they change without a trace in the team's own record. A team that is gone has none."""
-    teams, refused = run.listed(ask, run.organizations(ask), run.teams_of)
-    known: dict[str, State] = ask.cursor.get("teams", {})
-    gone = known.keys() - {team.key for team in teams}
-    if gone and not refused and "teams" not in run.partial:
-        yield from (Complete({"team_id": int(key)}, now()) for key in sorted(gone))
-        ask = dataclasses.replace(ask, cursor={"teams": {key: known[key] for key in known if key not in gone}})
-        yield Checkpoint(ask.cursor)
-
-    def read(team: Team, state: State) -> Reading:
-        path = ask.table.path.format(org=team.owner.login, team_slug=team.slug)
-        facts = {"team_id": team.id, "team_slug": team.slug}
-        pages = (Page(found, a.at, facts) for a, found in run.pages(ask, team.owner.client, path, ask.table.params))
-        return (yield from changed_list(run, ask, pages, state, {"team_id": team.id}, now()))
-
-    yield from side_by_side(run, ask, "teams", teams, read)
-
-
 def since(run: GitHubRun, ask: Ask) -> Iterator[Item]:
-    """What changed since the frontier, oldest change first; once a week the whole list, as deletions leave no trace."""
+    """What changed since the frontier, oldest change first; once a week the whole list, as deletions leave no trace.
+
+    The first reading of a long list may end in its middle (the state then holds when it `began`); the next one goes on there.
+    """
 
     def read(repository: Repository, state: State) -> Reading:
         frontier = Frontier(state, OVERLAP)
         scope = {"repository_id": repository.id}
-        if state and run.since is None and _due(run, state):
+        first = not state or "began" in state
+        if not first and run.since is None and _due(run, state):
 
             def everything() -> Iterator[Page]:
                 for answer, found in _ascending(run, ask, repository, ""):
@@ -158,15 +228,20 @@ def since(run: GitHubRun, ask: Ask) -> Iterator[Item]:
 
             state = yield from changed_list(run, ask, everything(), state, scope, now())
             return {**state, **frontier.state(), "swept": run.today.isoformat()}
-        began, found_digest = now(), digest(())
+        began, found_digest = state.get("began", now()), digest(())
         for answer, found in _ascending(run, ask, repository, frontier.start or text(run.since)):
             fresh = [record for record, _ in frontier.fresh(found, times_of(found, "updated_at"))]
             found_digest = digest(fresh, found_digest)
             yield from _with_facts(run, ask, repository, answer, fresh)
-        if state or run.since:
+            if first:
+                yield Checkpoint({**frontier.state(), "began": began})
+        if not first:
             return {**state, **frontier.state()}
+        if run.since:
+            return frontier.state()
         yield Complete(scope, began)
-        return {**frontier.state(), "swept": run.today.isoformat(), "digest": found_digest}
+        whole = {} if state else {"digest": found_digest}
+        return {**frontier.state(), "swept": run.today.isoformat(), **whole}
 
     def read_again(repository: Repository, state: State) -> Reading:
         """Rows that last changed in the window. Those that changed again since are newer than it and left alone."""
@@ -182,17 +257,61 @@ def since(run: GitHubRun, ask: Ask) -> Iterator[Item]:
 
 
 def newest_first(run: GitHubRun, ask: Ask) -> Iterator[Item]:
-    """Lists that cannot be asked for by date: newest first, until a whole page is older or known."""
-    when = ask.table.cursor or "updated_at"
+    """Lists that cannot be asked for by date: newest first, until a whole page is older or known.
 
-    def read(repository: Repository, state: State) -> Reading:
-        listed = run.pages(ask, repository.owner.client, path_of(ask, repository), ask.table.params, ask.table.records)
-        frontier = Frontier({} if ask.window else state, OVERLAP)
-        for answer, fresh in _until_known(run, ask, frontier, listed, when):
-            yield Page(fresh, answer.at, repository.facts)
-        return frontier.state()
+    The first reading of a long list may end in its middle; the next one takes what came meanwhile and goes on there. Lists
+    whose rows go without a trace are read whole once a week.
+    """
+    table, when = ask.table, ask.table.cursor or "updated_at"
+    overlap = OVERLAPS.get(table.name, OVERLAP)
 
-    return each_repository(run, ask, read)
+    def read(scope: Repository | Owner, state: State) -> Reading:
+        client, path, facts = _place(ask, scope)
+
+        def listed(next_: str = "") -> Pages:
+            return run.pages(ask, client, next_ or path, () if next_ else table.params, table.records)
+
+        frontier = Frontier({} if ask.window else state, overlap)
+        if ask.window or (state and "next" not in state):
+            if table.name in SWEPT and not ask.window and run.since is None and _due(run, state):
+                return (yield from everything(listed(), state, facts))
+            for answer, fresh in _until_known(run, ask, frontier, listed(), when):
+                yield Page(fresh, answer.at, facts)
+            return {**state, **frontier.state()} if not ask.window else state
+        if state:
+            for answer, fresh in _until_known(run, ask, frontier, listed(), when):
+                yield Page(fresh, answer.at, facts)
+        # Rows only move down in such a list, so what was not read yet stands behind the page that was to come.
+        rest = Frontier({}, overlap) if state else frontier
+        for answer, fresh in _until_known(run, ask, rest, listed(state.get("next", "")), when):
+            yield Page(fresh, answer.at, facts)
+            if next_ := answer.link("next"):
+                yield Checkpoint({**frontier.state(), "next": run.relative(next_)})
+        return {**frontier.state(), **({"swept": run.today.isoformat()} if table.name in SWEPT else {})}
+
+    def everything(pages: Pages, state: State, facts: dict[str, Any]) -> Reading:
+        frontier = Frontier(state, overlap)
+
+        def each() -> Iterator[Page]:
+            for answer, found in pages:
+                frontier.fresh(found, times_of(found, when))
+                yield Page(found, answer.at, facts)
+
+        scope = {name: value for name, value in facts.items() if name != "repository"}
+        told = yield from changed_list(run, ask, each(), state, scope, now())
+        return {**state, **told, **frontier.state(), "swept": run.today.isoformat()}
+
+    if table.path.startswith("/orgs/"):
+        return side_by_side(run, ask, "organizations", run.organizations(ask), read)
+    return each_repository(run, ask, read, still_moving=table.name in STILL_MOVING)
+
+
+def _place(ask: Ask, scope: Repository | Owner) -> tuple[Client, str, dict[str, Any]]:
+    """Who asks for the list of a scope, where, and the facts of its rows."""
+    if isinstance(scope, Owner):
+        return scope.client, ask.table.path.format(org=scope.login), {"organization": scope.login}
+    facts = {"parent_repository_id": scope.id} if ask.table.name == "forks" else scope.facts
+    return scope.owner.client, path_of(ask, scope), facts
 
 
 def commits(run: GitHubRun, ask: Ask) -> Iterator[Item]:
@@ -290,6 +409,9 @@ def created_windows(run: GitHubRun, ask: Ask) -> Iterator[Item]:
             created = max([created, *times_of(found, "created_at")])
             if fresh:
                 yield Page(fresh, answer.at, repository.facts)
+            if not state and created and answer.link("next") is None:
+                # A piece is done, and pieces come oldest first. What its runs tell of changes says nothing of later pieces.
+                yield Checkpoint({"created": created})
         return {**frontier.state(), "created": created} if created else {}
 
     return each_repository(run, ask, read)
@@ -350,110 +472,6 @@ def graphql_newest_first(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     return each_repository(run, ask, read, still_moving=True)
 
 
-def daily_numbers(run: GitHubRun, ask: Ask) -> Iterator[Item]:
-    """Numbers by day, of which GitHub keeps two weeks; days whose numbers moved are told."""
-
-    def read(repository: Repository, state: State) -> Reading:
-        answer = run.get(ask, repository.owner.client, path_of(ask, repository), ask.table.params)
-        found = split(answer, ask.table.records).records if answer.status == 200 else []
-        days = {day: digest([record]) for day, record in zip(times_of(found, "timestamp"), found, strict=True)}
-        known = {} if ask.window else state.get("days", {})
-        moved = [record for (day, mark), record in zip(days.items(), found, strict=True) if known.get(day) != mark]
-        if moved:
-            yield Page(moved, answer.at, repository.facts)
-        return {"days": days}
-
-    return each_repository(run, ask, read, still_moving=True)
-
-
-def from_parent(run: GitHubRun, ask: Ask) -> Iterator[Item]:
-    """Files of releases as they stood each day that a release was read: their counters of downloads only ever grow."""
-    del run
-    first, last = window_of(ask) if ask.window else ("", "9")
-    for commit, rows in paging.by_commit(_from_start(ask), "id"):
-        for row in rows:
-            day = str(row.add.get("snapshot_date", row.at[:10]))
-            if row.deleted or not first[:10] <= day < last[:10]:
-                continue
-            release = msgspec.json.decode(row.record, type=_Release)
-            facts = {name: row.add[name] for name in ("repository_id", "repository")}
-            if release.assets:
-                yield Page(release.assets, row.at, {**facts, "release_id": release.id, "snapshot_date": day})
-        yield Checkpoint({"parent_sequence": commit.sequence})
-
-
-def children_of_changed(run: GitHubRun, ask: Ask) -> Iterator[Item]:
-    """What hangs on pull requests, read again for those that changed, many in one query."""
-    read, size = {"pull_request_details": (_details, 50), "pull_request_reviews": (_reviews, 25)}[ask.table.name]
-    batch = graphql.Batch(size)
-    first, last = window_of(ask) if ask.window else ("", "9")
-    changed: dict[int, dict[str, int]] = defaultdict(dict)
-    for commit, rows in paging.by_commit(_from_start(ask), "node_id", "number", "updated_at"):
-        for row in rows:
-            node, number, updated = row.fields
-            if not row.deleted and first <= updated < last:
-                changed[row.add["repository_id"]][node] = number
-        if ask.window:
-            # The log holds several versions of a row: what hangs on it is read once, at the end.
-            continue
-        yield from _children(run, ask, changed, read, batch)
-        changed.clear()
-        yield Checkpoint({"parent_sequence": commit.sequence})
-    yield from _children(run, ask, changed, read, batch)
-
-
-def _children(
-    run: GitHubRun, ask: Ask, changed: dict[int, dict[str, int]], read: Callable[..., Iterator[Item]], batch: graphql.Batch
-) -> Iterator[Item]:
-    """`changed`: by repository, the nodes of its pull requests and their numbers."""
-    repositories = {repository.id: repository for repository in run.repositories(ask)} if changed else {}
-    for id_, numbers in changed.items():
-        if id_ in repositories:
-            yield from read(run, ask, repositories[id_], numbers, batch)
-        else:
-            ask.note(f"the repository {id_} is no longer to be seen: {len(numbers)} of its pull requests are left out")
-
-
-def _details(run: GitHubRun, ask: Ask, repository: Repository, numbers: dict[str, int], batch: graphql.Batch) -> Iterator[Item]:
-    query = graphql.PULL_REQUEST_DETAILS
-    for found in _nodes(run, ask, repository, query, list(numbers), batch):
-        if found.node is not None:
-            yield Page([found.node], found.answer.at, repository.facts)
-
-
-def _reviews(run: GitHubRun, ask: Ask, repository: Repository, numbers: dict[str, int], batch: graphql.Batch) -> Iterator[Item]:
-    query = graphql.PULL_REQUEST_REVIEWS
-    for found in _nodes(run, ask, repository, query, list(numbers), batch):
-        if found.node is None:
-            continue
-        facts = {**repository.facts, "pull_number": numbers[found.id]}
-        page = msgspec.json.decode(found.node, type=graphql.Holder).list
-        if page is None:
-            raise found.answer.fault("a pull request came without its reviews")
-        yield Page(list(page.rows), found.answer.at, facts)
-        if page.page.next:
-            client, table = repository.owner.client, ask.table.id
-            for answer, more in graphql.connection(client, table, graphql.MORE_REVIEWS, found.id, after=page.page.end):
-                yield Page(list(more.rows), answer.at, facts)
-
-
-def _nodes(
-    run: GitHubRun, ask: Ask, repository: Repository, query: str, ids: list[str], batch: graphql.Batch
-) -> Iterator[graphql.Found]:
-    """The nodes side by side. Those that are gone or refused are told in one line."""
-    client = repository.owner.client
-
-    def fetch(piece: Sequence[str]) -> list[graphql.Found]:
-        return list(graphql.nodes(client, ask.table.id, query, piece, batch))
-
-    refused: list[graphql.Found] = []
-    for found in run.workers.each(batch.of(ids), fetch):
-        refused += [node for node in found if node.node is None]
-        yield from found
-    if refused:
-        ask.note(f"{repository.name}: {len(refused)} pull requests are left out: {refused[0].refused}")
-
-
 # -- what those functions share ----------------------------------------------------------------------------------------
 
 
@@ -502,7 +520,7 @@ def _until_known(
             yield answer, fresh
         if first and all(time < first for time in times):
             return
-        if frontier.start and not fresh:
+        if frontier.start and not fresh and ask.table.name not in OVERLAPS:
             return
 
 
@@ -548,11 +566,6 @@ class _Commit(msgspec.Struct):
         return self.commit.committer.date
 
 
-class _Release(msgspec.Struct):
-    id: int
-    assets: list[msgspec.Raw] = []
-
-
 def _tail(record: Record, field_: str) -> int:
     """The number at the end of an address, such as that of a comment's issue."""
     (url,) = pick(record, field_)
@@ -573,8 +586,3 @@ def _quiet(repository: Repository, state: State) -> bool:
     if not repository.pushed or state.get("pushed") != repository.pushed:
         return False
     return dt.date.fromisoformat(state["read"]) > dt.datetime.fromisoformat(repository.pushed).date() + dt.timedelta(days=1)
-
-
-def _from_start(ask: Ask) -> Ask:
-    """For a window, the parent's whole log is looked through, not only what is new in it."""
-    return dataclasses.replace(ask, cursor={}) if ask.window else ask

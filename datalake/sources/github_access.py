@@ -17,8 +17,8 @@ import msgspec
 from datalake.model import Source
 from datalake.settings import SettingError, Settings
 from datalake.sources.auth import Auth, Bearer, RefreshingToken, Request, Token
-from datalake.sources.base import AuthenticationFailed, Permanent, Skipped, SourceError
-from datalake.sources.budget import Budget, Limit
+from datalake.sources.base import AuthenticationFailed, Permanent, QuotaSpent, Skipped, SourceError
+from datalake.sources.budget import Budget, Limit, retry_after
 from datalake.sources.http import Answer, Http, Verdict
 from datalake.sources.paging import Walk
 from datalake.sources.progress import Progress
@@ -27,6 +27,11 @@ from datalake.sources.records import pick, single, split
 VERSION = "2026-03-10"
 SECONDARY_LIMIT = Limit(900, 60.0)
 """Points that all calls together may cost a minute; a GET costs one. It is in no header."""
+SECONDARY_PAUSE = 60.0
+"""Seconds for which nobody calls after a secondary limit that names no time; doubled for each that follows at once. GitHub's
+rule: https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#handle-rate-limit-errors-appropriately."""
+SECONDARY_WAITS = 4
+"""Such waits one after another, after which the run gives up: going on can get the token banned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,15 +178,16 @@ class Access:
             answer = self.first.http.get(table, next_)
 
     def _client(self, auth: Auth) -> Client:
+        budget = Budget([SECONDARY_LIMIT], waiting=self._waiting)
         session = Http(
             self._source,
             self._base_url,
             moved=self._moved,
             auth=auth,
-            budget=Budget([SECONDARY_LIMIT], waiting=self._waiting),
+            budget=budget,
             secrets=self._secrets,
             headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION},
-            classify=judge,
+            classify=Judge(budget),
             note=self._note,
         )
         self._sessions.append(session)
@@ -244,14 +250,43 @@ class InstallationToken(RefreshingToken):
         return Token(value, left.total_seconds())
 
 
-def judge(answer: Answer) -> Verdict | None:
-    """The verdict on an answer that speaks of a limit in its own way; None leaves it to the common rules."""
-    if answer.status in (403, 429) and b"secondary rate limit" in answer.body.lower():
-        return Verdict.LIMITED
-    if answer.status == 200 and b'"RATE_LIMITED"' in answer.body[:2_000]:
-        # GraphQL tells its limit inside an answer that is otherwise in order.
-        return Verdict.LIMITED
-    return None
+class Judge:
+    """The verdict on an answer that speaks of a limit in its own way; None leaves it to the common rules.
+
+    A secondary limit that names no time shuts the budget for all workers of the token.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._limited = 0
+        self._open_at = 0.0
+
+    def __call__(self, answer: Answer) -> Verdict | None:
+        if answer.status in (403, 429) and b"secondary rate limit" in answer.body.lower():
+            if retry_after(answer.headers) is None:
+                self._pause(answer)
+            return Verdict.LIMITED
+        if answer.status == 200:
+            self._limited = 0
+            if b'"RATE_LIMITED"' in answer.body[:2_000]:
+                # GraphQL tells its limit inside an answer that is otherwise in order.
+                return Verdict.LIMITED
+        return None
+
+    def _pause(self, answer: Answer) -> None:
+        """Wait longer with each limit; those of calls that were in flight together count as one. Raises QuotaSpent at last."""
+        with self._lock:
+            if time.monotonic() < self._open_at:
+                return
+            if self._limited == SECONDARY_WAITS:
+                raise answer.fault(
+                    f"GitHub's secondary limit held through {SECONDARY_WAITS} waits; run again later", QuotaSpent
+                )
+            self._limited += 1
+            seconds = SECONDARY_PAUSE * 2 ** (self._limited - 1)
+            self._open_at = time.monotonic() + seconds
+            self._budget.pause(seconds, "GitHub's secondary limit")
 
 
 def server_time(answer: Answer) -> dt.datetime:

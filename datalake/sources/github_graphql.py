@@ -98,6 +98,59 @@ MORE_REVIEWS = f"""query($id: ID!, $first: Int!, $after: String) {{
 }}"""
 
 
+DISCUSSION_CATEGORIES = f"""query($id: ID!, $first: Int!, $after: String) {{
+  {_RATE}
+  node(id: $id) {{ ... on Repository {{
+    list: discussionCategories(first: $first, after: $after) {{
+      total: totalCount page: pageInfo {{ next: hasNextPage end: endCursor }}
+      rows: nodes {{
+        id name slug description emoji is_answerable: isAnswerable created_at: createdAt updated_at: updatedAt
+      }}
+    }}
+  }} }}
+}}"""
+
+_COMMENT = f"""id database_id: databaseId body
+    author {{ __typename {_ACTOR} }}
+    author_association: authorAssociation is_answer: isAnswer upvote_count: upvoteCount deleted_at: deletedAt url
+    created_at: createdAt updated_at: updatedAt reply_to: replyTo {{ id }}"""
+_COMMENT_WITH_REPLIES = f"""{_COMMENT}
+    list: replies(first: 50) {{
+      total: totalCount page: pageInfo {{ next: hasNextPage end: endCursor }}
+      rows: nodes {{ {_COMMENT} }}
+    }}"""
+
+DISCUSSION_COMMENTS = f"""query($ids: [ID!]!) {{
+  {_RATE}
+  nodes(ids: $ids) {{ ... on Discussion {{
+    list: comments(first: 50) {{
+      total: totalCount page: pageInfo {{ next: hasNextPage end: endCursor }}
+      rows: nodes {{ {_COMMENT_WITH_REPLIES} }}
+    }}
+  }} }}
+}}"""
+
+MORE_DISCUSSION_COMMENTS = f"""query($id: ID!, $first: Int!, $after: String) {{
+  {_RATE}
+  node(id: $id) {{ ... on Discussion {{
+    list: comments(first: $first, after: $after) {{
+      total: totalCount page: pageInfo {{ next: hasNextPage end: endCursor }}
+      rows: nodes {{ {_COMMENT_WITH_REPLIES} }}
+    }}
+  }} }}
+}}"""
+
+MORE_REPLIES = f"""query($id: ID!, $first: Int!, $after: String) {{
+  {_RATE}
+  node(id: $id) {{ ... on DiscussionComment {{
+    list: replies(first: $first, after: $after) {{
+      total: totalCount page: pageInfo {{ next: hasNextPage end: endCursor }}
+      rows: nodes {{ {_COMMENT} }}
+    }}
+  }} }}
+}}"""
+
+
 class _Error(msgspec.Struct):
     message: str = ""
     type: str = ""

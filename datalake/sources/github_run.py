@@ -98,6 +98,40 @@ class Team:
         return f"{self.owner.login}/{self.slug}"
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person, as a list of members tells them."""
+
+    id: int
+    login: str
+    owner: Owner
+
+    @property
+    def key(self) -> str:
+        return str(self.id)
+
+    @property
+    def name(self) -> str:
+        return self.login
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project of an organization (the new kind)."""
+
+    id: int
+    number: int
+    owner: Owner
+
+    @property
+    def key(self) -> str:
+        return str(self.id)
+
+    @property
+    def name(self) -> str:
+        return f"{self.owner.login}/projects/{self.number}"
+
+
 @dataclass
 class Listing:
     """A list that several tables need: its pages, for its own table, and what it names."""
@@ -108,6 +142,39 @@ class Listing:
 
 class TurnedOff(Skipped):
     """The repository has this feature switched off: there is nothing to read, and what was read before is not gone."""
+
+
+class Missing(Skipped):
+    """What was asked for does not exist, or the token has no right to know of it."""
+
+
+class Refusals:
+    """Scopes that refused tables in this run, so that one that refuses all of them is told once and not for each table.
+
+    What is not told at once is kept, and told if the scope turns out to refuse some tables only.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._read: set[str] = set()
+        self._kept: dict[str, list[str]] = {}
+
+    def tell(self, table: str, scope: str) -> bool:
+        """Whether the refusal is worth a line now."""
+        with self._lock:
+            if scope in self._read:
+                return True
+            if scope in self._kept:
+                self._kept[scope].append(table)
+                return False
+            self._kept[scope] = []
+            return True
+
+    def was_read(self, scope: str) -> list[str]:
+        """A table of the scope was read. Gives the tables whose refusals were kept back."""
+        with self._lock:
+            self._read.add(scope)
+            return self._kept.pop(scope, [])
 
 
 class GitHubRun(HttpRun):
@@ -124,8 +191,10 @@ class GitHubRun(HttpRun):
         """The day at the source, as its answers tell it."""
         self.partial: set[str] = set()
         """Tables from which GitHub left out rows: what is missing there is not gone."""
-        self._lock = threading.RLock()
-        self._lists: dict[tuple[str, str], Listing | SourceError] = {}
+        self.refusals = Refusals()
+        self._lock = threading.Lock()
+        self._list_locks: dict[tuple[str, ...], threading.Lock] = {}
+        self._lists: dict[tuple[str, ...], Listing | SourceError] = {}
 
     def calls(self, table_id: str) -> dict[str, float]:
         total: dict[str, float] = defaultdict(float)
@@ -151,6 +220,18 @@ class GitHubRun(HttpRun):
     def teams_of(self, ask: Ask, owner: Owner) -> Listing:
         return self._listing(ask, owner, "teams", f"/orgs/{owner.login}/teams", "", None, _team)
 
+    def members_of(self, ask: Ask, owner: Owner) -> Listing:
+        return self._listing(ask, owner, "organization_members", f"/orgs/{owner.login}/members", "", None, _member)
+
+    def projects_of(self, ask: Ask, owner: Owner) -> Listing:
+        return self._listing(ask, owner, "projects_v2", f"/orgs/{owner.login}/projectsV2", "", None, _project)
+
+    def members_of_team(self, ask: Ask, team: Team) -> Listing:
+        path = f"/orgs/{team.owner.login}/teams/{team.slug}/members"
+        return self._listing(
+            ask, team.owner, "team_members", path, "", None, _member, {"team_id": team.id, "team_slug": team.slug}
+        )
+
     def repositories(self, ask: Ask) -> list[Repository]:
         """The repositories that the settings choose."""
         found, _ = self.listed(ask, self.owners(ask), self.repositories_of)
@@ -172,14 +253,22 @@ class GitHubRun(HttpRun):
             raise refused[0]
         return found, refused
 
-    def get(self, ask: Ask, client: Client, path: str, params: Iterable[tuple[str, str]] = (), cursor: object = "") -> Answer:
-        """One answer of REST: 200, or 204 and 409 (an empty repository), which mean no rows.
+    def get(
+        self,
+        ask: Ask,
+        client: Client,
+        path: str,
+        params: Iterable[tuple[str, str]] = (),
+        cursor: object = "",
+        missing: tuple[int, ...] = (404,),
+    ) -> Answer:
+        """One answer of REST: 200, 202 (being computed), or 204 and 409 (an empty repository), which mean no rows.
 
-        Raises Skipped for what the token may not see (403, 404, 451), TurnedOff for 410.
+        Raises Missing for the statuses in `missing`, Skipped for what the token may not see (403, 451), TurnedOff for 410.
         """
-        answer = client.http.get(ask.table.id, path, list(params), cursor=cursor, accept=(404, 409, 410, 451))
-        if answer.status == 404:
-            raise answer.fault("not found, or the token has no right to know of it", Skipped)
+        answer = client.http.get(ask.table.id, path, list(params), cursor=cursor, accept=(409, 410, 451, *missing))
+        if answer.status in missing:
+            raise answer.fault("not found, or the token has no right to know of it", Missing)
         if answer.status == 410:
             raise answer.fault("the feature is turned off", TurnedOff)
         if answer.status == 451:
@@ -191,19 +280,34 @@ class GitHubRun(HttpRun):
         return answer
 
     def pages(
-        self, ask: Ask, client: Client, path: str, params: Iterable[tuple[str, str]], records: str = "", cursor: object = ""
+        self,
+        ask: Ask,
+        client: Client,
+        path: str,
+        params: Iterable[tuple[str, str]],
+        records: str = "",
+        cursor: object = "",
+        missing: tuple[int, ...] = (404,),
     ) -> Pages:
-        """A list page by page: `next` links are followed as they are given, and nothing else."""
+        """A list page by page: `next` links are followed as they are given, and nothing else.
+
+        Secrets are dropped here already: one that is new in every answer must not make lists look changed.
+        """
         walk = Walk()
-        answer = self.get(ask, client, path, params, cursor)
+        drop = Drop(ask.table.secrets) if ask.table.secrets else None
+        answer = self.get(ask, client, path, params, cursor, missing)
         while True:
             found = split(answer, records).records if answer.status == 200 else []
             next_ = answer.link("next")
             walk.step(answer, found, next_)
-            yield answer, found
+            yield answer, [drop(record) for record in found] if drop else found
             if next_ is None:
                 return
-            answer = self.get(ask, client, next_, cursor=cursor)
+            answer = self.get(ask, client, next_, cursor=cursor, missing=missing)
+
+    def relative(self, address: str) -> str:
+        """An address of the API as it can be kept in a cursor: without the host, which a setting may move."""
+        return address.removeprefix(self.http.base_url)
 
     def _listing(
         self,
@@ -214,24 +318,25 @@ class GitHubRun(HttpRun):
         records: str,
         params: tuple[tuple[str, str], ...] | None,
         name: Callable[[Owner, Record], Any],
+        facts: dict[str, Any] | None = None,
     ) -> Listing:
         """A list that is kept for the run; so is the error where it could not be read."""
         with self._lock:
-            known = self._lists.get((table, owner.login))
+            lock = self._list_locks.setdefault((table, owner.login, path), threading.Lock())
+        with lock:
+            known = self._lists.get((table, owner.login, path))
             if known is None:
                 contract = self.source.tables[table]
                 ask = dataclasses.replace(ask, table=contract)
-                # A token to clone with is new in every answer: it goes before lists are compared.
-                drop = Drop(contract.secrets) if contract.secrets else None
+                facts = facts or {"organization": owner.login}
                 try:
                     known = Listing()
                     for answer, found in self.pages(ask, owner.client, path, params or contract.params, records):
-                        kept = [drop(record) for record in found] if drop else found
-                        known.pages.append(Page(kept, answer.at, {"organization": owner.login}))
+                        known.pages.append(Page(found, answer.at, facts))
                         known.names += [name(owner, record) for record in found]
                 except SourceError as error:
                     known = error
-                self._lists[table, owner.login] = known
+                self._lists[table, owner.login, path] = known
         if isinstance(known, SourceError):
             raise known
         return known
@@ -244,6 +349,8 @@ class _Slice:
     scope: Scope
     reading: Reading
     items: list[Item] = field(default_factory=list)
+    so_far: State | None = None
+    """The state that the reading last said to stand behind all it brought: a run that dies goes on from there."""
     state: State | None = None
     error: SourceError | None = None
 
@@ -253,6 +360,9 @@ class _Slice:
         try:
             while size < BATCH_BYTES:
                 item = next(self.reading)
+                if isinstance(item, Checkpoint):
+                    self.so_far = item.cursor
+                    continue
                 self.items.append(item)
                 size += sum(memoryview(record).nbytes for record in item.records) if isinstance(item, Page) else 0
         except StopIteration as stop:
@@ -267,6 +377,7 @@ def side_by_side(
 ) -> Iterator[Item]:
     """Read all scopes, several at once. `cursor[what]` holds their states; each that ends sets a checkpoint.
 
+    The reading of a large scope may yield a Checkpoint with its own state so far.
     Scopes that are refused are told and left out, unless all are: then Skipped is raised. One that fails does not hold the
     others back; its error is raised at the end. A key that is no longer good, or a spent quota, ends it all at once.
     """
@@ -279,6 +390,9 @@ def side_by_side(
         for slice_ in run.workers.each(going, _Slice.go_on):
             yield from slice_.items
             slice_.items.clear()
+            if slice_.so_far is not None and slice_.state is None:
+                states[slice_.scope.key], slice_.so_far = slice_.so_far, None
+                yield Checkpoint({**ask.cursor, what: dict(states)})
             if isinstance(slice_.error, AuthenticationFailed | QuotaSpent):
                 raise slice_.error
             if isinstance(slice_.error, TurnedOff):
@@ -290,15 +404,23 @@ def side_by_side(
             else:
                 states[slice_.scope.key] = slice_.state
                 yield Checkpoint({**ask.cursor, what: dict(states)})
+                if slice_.state.keys() - {"archived"}:
+                    _tell_kept(run, ask, slice_.scope)
         going = unfinished
-    if refused:
-        names = ", ".join(slice_.scope.name for slice_ in refused[:5]) + (" …" if len(refused) > 5 else "")
-        why = str(refused[0].error).removeprefix(f"{ask.table.id}: ")
-        ask.note(f"{len(refused)} of {len(scopes)} {what} left out ({names}): {why}")
+    if told := [slice_ for slice_ in refused if run.refusals.tell(ask.table.id, slice_.scope.name)]:
+        names = ", ".join(slice_.scope.name for slice_ in told[:5]) + (" …" if len(told) > 5 else "")
+        why = str(told[0].error).removeprefix(f"{ask.table.id}: ")
+        ask.note(f"{len(told)} of {len(scopes)} {what} left out ({names}): {why}")
     if failed and failed[0].error:
         raise failed[0].error
     if refused and len(refused) == len(scopes) and refused[0].error:
         raise refused[0].error
+
+
+def _tell_kept(run: GitHubRun, ask: Ask, scope: Scope) -> None:
+    """Tell the refusals of a scope that were kept back while it seemed to refuse all tables."""
+    if tables := run.refusals.was_read(scope.name):
+        ask.note(f"{scope.name} refused some tables, which leave it out: {', '.join(tables)}")
 
 
 def each_repository(
@@ -327,9 +449,10 @@ def changed_list(run: GitHubRun, ask: Ask, pages: Iterable[Page], state: State, 
             yield item
 
 
-def path_of(ask: Ask, repository: Repository) -> str:
+def path_of(ask: Ask, repository: Repository, **parts: Any) -> str:
+    """The table's path in the repository; `parts` fill in what else stands in braces."""
     owner, _, repo = repository.name.partition("/")
-    return ask.table.path.format(owner=owner, repo=repo)
+    return ask.table.path.format(owner=owner, repo=repo, **parts)
 
 
 def times_of(records: Iterable[Record], field_: str) -> list[str]:
@@ -373,6 +496,16 @@ def _repository(owner: Owner, record: Record) -> Repository:
 def _team(owner: Owner, record: Record) -> Team:
     id_, slug = pick(record, "id", "slug")
     return Team(id_, slug, owner)
+
+
+def _member(owner: Owner, record: Record) -> Account:
+    id_, login = pick(record, "id", "login")
+    return Account(id_, login, owner)
+
+
+def _project(owner: Owner, record: Record) -> Project:
+    id_, number = pick(record, "id", "number")
+    return Project(id_, number, owner)
 
 
 def _first_day(value: str) -> dt.datetime | None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from datalake.sandbox.base import Server, running
 from datalake.settings import SettingError, Settings
-from datalake.sources import open_run
-from datalake.sources.base import AuthenticationFailed, Permanent, Skipped, Window
+from datalake.sources import github_access, open_run
+from datalake.sources.base import AuthenticationFailed, Permanent, QuotaSpent, Skipped, Window
 from datalake.sources.progress import LogProgress
 from datalake_tests.sources.github_lake import CORE, ORDER, SOURCE, RawLake
 from datalake_tests.sources.scripted import Asked, Reply, serving
@@ -94,10 +95,22 @@ def test_quiet_and_archived_repositories_cost_no_call(history: list[dict[str, An
 
 
 def test_what_is_refused_is_told_and_the_rest_is_read(history: list[dict[str, Any]]) -> None:
-    (note,) = history[0]["done"]["issues"].notes
+    notes = [note for extraction in history[0]["done"].values() for note in extraction.notes]
+    (note,) = (note for note in notes if "vault" in note)
     assert note.startswith("1 of 14 repositories left out (acme/vault): not allowed to read this table")
     (note,) = history[0]["done"]["traffic_views"].notes
-    assert note.startswith("3 of 14 repositories left out (acme/vault, acme-labs/experiments, acme-labs/spikes)")
+    assert note.startswith("2 of 14 repositories left out (acme-labs/experiments, acme-labs/spikes): not allowed")
+
+
+def test_a_repository_that_turns_out_to_refuse_some_tables_only_is_told_with_all_of_them(tmp_path: Path) -> None:
+    refusal = json.dumps({"message": "Resource not accessible by integration"})
+    with fresh(tmp_path) as (server, lake):
+        server.fault("/repos/acme/api/(labels|milestones)", status=403, body=refusal, times=2)
+        done = lake.sync("labels", "milestones", "issues", "releases")
+        assert "acme/api, acme/vault" in done["labels"].notes[0]
+        assert done["milestones"].notes == []
+        assert done["issues"].notes == ["acme/api refused some tables, which leave it out: github.milestones"]
+        assert done["releases"].notes == []
 
 
 def test_a_branch_that_lived_for_a_month_brings_all_its_commits(history: list[dict[str, Any]]) -> None:
@@ -279,15 +292,42 @@ def test_the_limit_of_graphql_is_its_own(tmp_path: Path) -> None:
         assert lake.differences("stargazers", server.ledger("stargazers")) == []
 
 
+SECONDARY = json.dumps({"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."})
+
+
 def test_a_secondary_limit_is_waited_for(tmp_path: Path) -> None:
-    body = json.dumps({"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."})
     with fresh(tmp_path) as (server, lake):
-        server.fault("/labels", status=403, headers={"Retry-After": "1"}, body=body, times=2)
-        server.fault("/labels", status=403, body=body)
+        server.fault("/labels", status=403, headers={"Retry-After": "1"}, body=SECONDARY, times=2)
         extraction = lake.sync("labels")["labels"]
         assert lake.differences("labels", server.ledger("labels")) == []
-        assert extraction.calls["limited"] == 3
+        assert extraction.calls["limited"] == 2
         assert extraction.notes[0].startswith("1 of 14"), "only the forbidden repository is left out"
+
+
+def test_a_secondary_limit_without_a_time_shuts_out_everybody_for_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert github_access.SECONDARY_PAUSE == 60
+    monkeypatch.setattr(github_access, "SECONDARY_PAUSE", 0.7)
+    with fresh(tmp_path) as (server, lake):
+        server.fault("/labels", status=403, body=SECONDARY, times=2)
+        began = time.monotonic()
+        extraction = lake.sync("labels")["labels"]
+        assert lake.differences("labels", server.ledger("labels")) == []
+        assert time.monotonic() - began > 0.7
+        assert 0.7 < extraction.calls["waited"]
+        assert extraction.calls["limited"] == 2
+
+
+def test_a_secondary_limit_that_stays_ends_the_table_and_not_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(github_access, "SECONDARY_PAUSE", 0.05)
+    with fresh(tmp_path) as (server, lake):
+        server.fault("/labels", status=429, body=SECONDARY, times=1000)
+        began = time.monotonic()
+        with pytest.raises(QuotaSpent, match="secondary limit held through 4 waits"):
+            lake.sync("labels")
+        assert time.monotonic() - began > 0.05 * (1 + 2 + 4 + 8), "each wait is twice the one before"
+        assert len([call for call in server.calls() if call["status"] == 429]) < 5 * 16
 
 
 def test_queries_shrink_until_they_can_be_computed(tmp_path: Path) -> None:
