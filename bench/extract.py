@@ -71,7 +71,7 @@ def engine(url: str, folder: str) -> int:
     from datalake.sources.progress import LogProgress
 
     table = Table("stripe", "charges", "", "", "core", "charges", (), ("id",), Classification.INTERNAL, "", "", records="data")
-    source = Source("stripe", "", "", "", url, "", "seconds", {"charges": table})
+    source = Source("stripe", "", "", "", url, "", "seconds", tables={"charges": table})
     run = HttpRun(source, Http("stripe", url, moved=True), {"charges": charges_by_cursor})
     extraction = extract(run, table, RawLog(Objects(folder), table), run_id="bench", parent=None, progress=LogProgress())
     extraction.commit()

@@ -229,6 +229,8 @@ class Source:
     """How numbers stand for points in time: `seconds` or `milliseconds`. ISO 8601 text is always read."""
     zone: str = ""
     """UTC offset of text that names a moment without one (`-03:00`, `Z`); empty: such text is no point in time."""
+    extended_json: bool = False
+    """Whether values that JSON has no type for come wrapped as MongoDB's Extended JSON: `{"$oid": "…"}`."""
     tables: dict[str, Table] = field(default_factory=dict)
 
     def group(self, layer: Layer) -> str:

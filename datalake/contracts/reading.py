@@ -64,6 +64,7 @@ def read_source(folder: Path) -> tuple[Source, list[Reference]]:
         base_url=head.match("base_url", r"(https|mongodb)://\S+", "write the API's https address"),
         cadence=head.match("cadence", r"\S+( \S+){4}", "write five fields of cron, such as 5 * * * *"),
         timestamps=head.choice("timestamps", dict(zip(TIME_UNITS, TIME_UNITS, strict=True))),
+        extended_json=head.choice("json", {"plain": False, "extended": True}, "plain"),
         zone=head.match("zone", r"(Z|[+-]\d\d:\d\d)?", "write an offset from UTC, such as -03:00 or Z", ""),
     )
     if source.name != folder.name:

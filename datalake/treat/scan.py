@@ -128,7 +128,7 @@ class Scan:
         return self._judged(self._typed(split, usual, values), values)
 
     def _values(self, *, exact: bool) -> Values:
-        return Values(exact=exact, zone=self.source.zone)
+        return Values(exact=exact, zone=self.source.zone, extended=self.source.extended_json)
 
     def _read_json(self, parts: Iterable[int]) -> str:
         lake = "STRUCT(" + ", ".join(f"{quote(name)} {type_}" for name, type_ in _LAKE.items()) + ")"

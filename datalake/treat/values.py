@@ -17,6 +17,7 @@ from itertools import count
 
 from datalake.lake.sql import duckdb_type, literal, quote
 from datalake.model import Type
+from datalake.treat.extended_json import infinite, unwrapped
 
 _INTEGER = "-?(0|[1-9][0-9]*)"
 _NUMBER = rf"{_INTEGER}([.][0-9]+)?([eE][+-]?[0-9]+)?"
@@ -61,6 +62,8 @@ class Values:
     exact: bool
     zone: str = ""
     """Offset of text that names a moment without one; empty: such text is no point in time."""
+    extended: bool = False
+    """Whether values may come wrapped as MongoDB's Extended JSON."""
     _mark: dict[str, str] = field(default_factory=_marks, repr=False)
     _names: count[int] = field(default_factory=count, repr=False)
 
@@ -97,12 +100,24 @@ class Values:
         """
         if type_.kind == "list" and type_.element:
             return f"CASE WHEN {j} IS NOT NULL THEN {self._list(type_.element, j, unit)} END"
+        name = self._name()
         if type_.kind == "struct":
+            if self.extended:
+                return _let(
+                    name, unwrapped(type_, j), f"CASE WHEN {name} IS NOT NULL THEN {self._struct(type_, name, unit)} END"
+                )
             return f"CASE WHEN {j} IS NOT NULL THEN {self._struct(type_, j, unit)} END"
         if not self.exact:
+            return self._wrapped(type_, j, unit)
+        return _let(name, self.shown(j), self._wrapped(type_, name, unit))
+
+    def _wrapped(self, type_: Type, j: str, unit: str) -> str:
+        """A scalar that may come wrapped as Extended JSON."""
+        if not self.extended or type_.kind == "json":
             return self._scalar(type_, j, unit)
         name = self._name()
-        return _let(name, self.shown(j), self._scalar(type_, name, unit))
+        value = _let(name, unwrapped(type_, j), self._scalar(type_, name, unit))
+        return f"coalesce({infinite(j)}, {value})" if type_.kind == "float64" else value
 
     def _scalar(self, type_: Type, j: str, unit: str) -> str:
         match type_.kind:
