@@ -141,6 +141,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ZOHO_CRM_DATA_CENTER", "us", "Where the Zoho account lives: us, eu, in, au, jp, cn, ca or sa."),
     Setting("ZOHO_CRM_BASE_URL", "", "Another address for Zoho's login and API, such as a stand-in on loopback."),
     Setting("DATALAKE_CRON_ZOHO_CRM", "", "Cron (UTC) of Zoho CRM's schedule; empty: the contract's."),
+    Setting(
+        "MONGODB_URL",
+        "",
+        "Address of the MongoDB with user and password: mongodb://user:password@host/?authSource=admin, or mongodb+srv://…",
+        secret=True,
+    ),
+    Setting("MONGODB_DATABASE", "", "Database that holds the collections; empty: the one that MONGODB_URL names."),
+    Setting("DATALAKE_CRON_MONGODB", "", "Cron (UTC) of MongoDB's schedule; empty: the contract's."),
     Setting("CONTA_AZUL_CLIENT_ID", "", "Client id of the application registered at developers.contaazul.com."),
     Setting("CONTA_AZUL_CLIENT_SECRET", "", "Its client secret.", secret=True),
     Setting(
