@@ -63,6 +63,8 @@ INSTALMENT = "/v1/financeiro/eventos-financeiros/parcelas"
 CHANGED = Filter("data_alteracao_de", "data_alteracao_ate", "data_alteracao", days=False)
 DUE = Filter("data_vencimento_de", "data_vencimento_ate", "data_vencimento", days=True, longest=dt.timedelta(days=100 * 366))
 FEED = Filter("data_inicio", "data_fim", "", days=False)
+NOTHING = Stretch(FEED, dt.datetime(2000, 1, 1, tzinfo=ZONE), dt.datetime(2000, 1, 2, tzinfo=ZONE))
+"""A day that can hold nothing."""
 DUE_TABLES = frozenset({"contas_a_pagar", "contas_a_receber"})
 """Lists that answer only with a window of due dates."""
 
@@ -215,8 +217,8 @@ def identify(run: ContaAzulRun) -> str:
             return table.name
         return ""
 
-    lists = [table for table in run.source.tables.values() if table.core and table.path and "{" not in table.path]
-    missing = list(filter(None, run.workers.each([table for table in lists if table.parent is None], refused)))
+    tables = [table for table in run.source.tables.values() if table.core and table.parent is None]
+    missing = list(filter(None, run.workers.each([table for table in tables if table.rows != "single_object"], refused)))
     may = f"the login may not read {', '.join(missing)}" if missing else "all core lists can be read"
     return f"company {name}; {may}; it may also write: Conta Azul knows no read-only login"
 
@@ -225,10 +227,9 @@ def _probe(run: ContaAzulRun, table: Table) -> Stretch | None:
     """A small window for lists that answer only with one."""
     if table.name in DUE_TABLES:
         return Stretch(DUE, run.today, run.today)
-    dated = DATED.get(table.name)
-    if dated is not None:
-        return Stretch(dated.filter, run.today, run.today)
-    return Stretch(FEED, run.today, run.now) if table.rows in ("change_feed", "date_window") else None
+    if table.name in DATED:
+        return Stretch(DATED[table.name].filter, run.today, run.today)
+    return NOTHING if table.rows in ("change_feed", "date_window") else None
 
 
 def _since(settings: Settings) -> dt.datetime:
@@ -536,8 +537,7 @@ def _moments(run: ContaAzulRun, ask: Ask) -> Iterator[Item]:
 
 def _prove(run: ContaAzulRun, table: Table) -> None:
     """Raise where the filter by moments is not heard: a day that can hold nothing must be empty."""
-    empty = dt.datetime(2000, 1, 1, tzinfo=ZONE)
-    page = next(walk(run.get, table, Stretch(FEED, empty, empty + DAY)))
+    page = next(walk(run.get, table, NOTHING))
     if page.records:
         raise page.answer.fault(
             f"rows came for a day in 2000: Conta Azul ignored {FEED.low} and {FEED.high}, which may have got other names"
