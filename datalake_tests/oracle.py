@@ -123,6 +123,14 @@ def _moment(value: Any, unit: str, zone: str) -> dt.datetime:
 
 
 def _plain(value: Any, type_: Type) -> Any:
-    if type_.kind == "json" and value is not None:
-        return json.loads(value)
+    match type_.kind:
+        case _ if value is None:
+            return None
+        case "json":
+            return json.loads(value)
+        case "list":
+            assert type_.element is not None
+            return [_plain(item, type_.element) for item in value]
+        case "struct":
+            return {name: _plain(value[name], field) for name, field in type_.fields}
     return value
