@@ -17,6 +17,7 @@ from datalake.settings import Settings
 from datalake.sources import CONNECTED
 from datalake.sources.progress import LogProgress
 from datalake_tests import oracle
+from datalake_tests.roads import fed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -42,7 +43,9 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], R
         def walked(name: str) -> Road:
             if name not in roads:
                 server = stack.enter_context(running(name, seed=7, scale=0.3, limits=False))
-                lake = Lake(Settings.load({"DATALAKE_URL": str(tmp_path_factory.mktemp(name)), **server.env}))
+                settings = Settings.load({"DATALAKE_URL": str(tmp_path_factory.mktemp(name)), **server.env})
+                stack.enter_context(fed(name, server, settings))
+                lake = Lake(settings)
                 stack.callback(lake.close)
                 roads[name] = made = Road(server, lake, contracts.load_source(name), {})
                 _sync(made)

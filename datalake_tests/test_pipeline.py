@@ -1,5 +1,6 @@
 """The whole road: stand-in, raw, treated, registered; twice, with changes and deletions between."""
 
+import contextlib
 import json
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from datalake.settings import Settings
 from datalake.sources.base import Skipped
 from datalake.sources.progress import LogProgress
 from datalake_tests import oracle
+from datalake_tests.roads import fed
 
 
 def core(source: Source) -> list[Table]:
@@ -36,17 +38,16 @@ def sync(lake: Lake, source: Source, tables: list[Table]) -> list[Step]:
 def road(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Lake, Source]]:
     """A source read, changed for two days, and read again."""
     with running(request.param, seed=7, scale=0.3, limits=False) as server:
-        lake = Lake(Settings.load({"DATALAKE_URL": str(tmp_path_factory.mktemp("lake")), **server.env}))
+        settings = Settings.load({"DATALAKE_URL": str(tmp_path_factory.mktemp("lake")), **server.env})
+        lake = Lake(settings)
         source = contracts.load_source(request.param)
-        try:
+        with fed(source.name, server, settings), contextlib.closing(lake):
             first = sync(lake, source, core(source))
             assert [str(step.error) for step in first if step.error] == []
             server.advance(2)
             second = sync(lake, source, core(source))
             assert [str(step.error) for step in second if step.error] == []
             yield server, lake, source
-        finally:
-            lake.close()
 
 
 def test_every_table_equals_the_ledger(road: tuple[Server, Lake, Source]) -> None:

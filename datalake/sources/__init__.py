@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datalake.sources.base import SourceRun
     from datalake.sources.progress import Progress
 
-CONNECTED = ("stripe", "github", "conta_azul", "xero", "dialog_360", "zoho_crm")
+CONNECTED = ("stripe", "github", "conta_azul", "xero", "dialog_360", "zoho_crm", "mongodb", "clickup")
 """Sources that have a module here. Each has `open_run(settings, source, progress) -> SourceRun` and `identify(run) -> str`."""
 
 

@@ -179,7 +179,7 @@ def by_commit(ask: Ask, *fields: str) -> Iterator[tuple[Commit, Iterator[ParentR
     if ask.parent is None:
         raise ValueError(f"{ask.table.id} follows no parent: its contract names none")
     for commit in ask.parent.since(ask.cursor.get("parent_sequence", 0)):
-        yield commit, _rows_of(ask.parent, commit, fields)
+        yield commit, rows_of(ask.parent, commit, fields)
 
 
 def lines_of(log: RawLog, commit: Commit) -> Iterator[Line]:
@@ -194,7 +194,7 @@ def lines_of(log: RawLog, commit: Commit) -> Iterator[Line]:
         yield line
 
 
-def _rows_of(parent: RawLog, commit: Commit, fields: tuple[str, ...]) -> Iterator[ParentRow]:
+def rows_of(parent: RawLog, commit: Commit, fields: tuple[str, ...]) -> Iterator[ParentRow]:
     for line in lines_of(parent, commit):
         if line.lake.op != "complete":
             deleted = line.lake.op == "delete"

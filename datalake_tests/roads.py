@@ -1,0 +1,19 @@
+"""What a stand-in needs beside it while the lake reads it: the webhook receiver that 360dialog posts to."""
+
+import contextlib
+from collections.abc import Iterator
+
+from datalake.sandbox.base import Server
+from datalake.settings import Settings
+from datalake.webhooks.server import running
+
+
+@contextlib.contextmanager
+def fed(source: str, server: Server, settings: Settings) -> Iterator[None]:
+    """Everything that the stand-in pushes is received into the lake of these settings."""
+    if source != "dialog_360":
+        yield
+        return
+    with running(settings) as address:
+        server.control(webhook=f"{address}/dialog_360")
+        yield
