@@ -192,13 +192,13 @@ def from_parent(run: XeroRun, ask: Ask) -> Iterator[Item]:
     owner = parent.key[-1]
     facts = [column.field[0] for column in table.columns if column.from_request]
     between = _between(run.source, table)
-    made = {"tenant_id", "position", "allocation_key", between[0]}
+    made = {"tenant_id", owner, "position", "allocation_key", between[0]}
     taken = {name: parent.column(name).field[0] for name in facts if name not in made}
     for commit, rows in by_commit(ask, parent.column(owner).field[0], *taken.values()):
         begun: dict[str, str] = {}
         for row in rows:
             tenant = row.add["tenant_id"]
-            add = {"tenant_id": tenant, **dict(zip(taken, row.fields[1:], strict=True))}
+            add = {"tenant_id": tenant, owner: row.fields[0], **dict(zip(taken, row.fields[1:], strict=True))}
             inside = () if row.deleted else _inside(row.record, table.records, between, facts)
             for own, records in itertools.groupby(inside, key=lambda each: each[0]):
                 yield Page([record for _, record in records], row.at, {name: {**add, **own}[name] for name in facts})
@@ -290,7 +290,7 @@ def _children(table: Table, tenant: Tenant, entity: str, row: ParentRow, *, know
         return [Page(records, answer.at, facts), Complete(facts, answer.at)]
     # The newest entry comes first; counted from the oldest, an entry keeps its place.
     dated = sorted((_moment(pick(record, "DateUTC")[0]), -place) for place, record in enumerate(records))
-    return [Page([records[-place]], answer.at, {**facts, "position": number}) for number, (_, place) in enumerate(dated)]
+    return [Page([records[-behind]], answer.at, {**facts, "position": number}) for number, (_, behind) in enumerate(dated)]
 
 
 def budget_balances(run: XeroRun, ask: Ask) -> Iterator[Item]:
