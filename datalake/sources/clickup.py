@@ -167,7 +167,9 @@ def lists(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
     scopes |= {f"folder/{key[0]}": ("folder", key[0]) for _, key in living(ask.parent)}
 
     def read(ids: tuple[Any, ...]) -> list[Page]:
-        return _passes(run, ask.table, f"/api/v2/{ids[0]}/{ids[1]}/list", ARCHIVED_OR_NOT, {})
+        params = params_of(ask.table)
+        passes = [run.pages(ask.table, f"/api/v2/{ids[0]}/{ids[1]}/list", [*params, *each.items()]) for each in ARCHIVED_OR_NOT]
+        return [page for pages in passes for page in pages]
 
     def is_due(scope: str, read_at: int) -> bool:
         return scope.startswith("space/") or scope in changed or run.now - read_at >= DAY
@@ -288,8 +290,8 @@ def date_window(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
         low, high = (int(each.timestamp() * 1000) for each in (ask.window.since, ask.window.until))
         for workspace in run.workspaces():
             for start in range(low, high, WINDOW):
-                for page, _ in _entries(run, ask, workspace, start, min(start + WINDOW, high)):
-                    yield page
+                for entries in _entries(run, ask, workspace, start, min(start + WINDOW, high)).values():
+                    yield from entries
         return
     state = state_of(ask)
     days: dict[str, dict[str, str]] = {name: dict(value) for name, value in state.get("days", {}).items()}
@@ -302,16 +304,15 @@ def date_window(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
         while start <= run.now:
             # A timer may run ahead of the clock: the last window is open at its end.
             end = start + WINDOW
-            found: dict[str, str] = {}
-            pages: dict[str, Page] = {}
             began = utc_now()
-            for page, day in _entries(run, ask, workspace, start, end):
-                found[day], pages[day] = digest(page.records)[:12], page
+            pages = _entries(run, ask, workspace, start, end)
+            found = {day: digest(record for page in those for record in page.records)[:12] for day, those in pages.items()}
             for day in sorted(_days(start, end)):
                 if found.get(day) != mine.get(day) or ask.full:
-                    if day in pages:
-                        yield pages[day]
-                    yield Complete({"team_id": workspace, "day": day}, began)
+                    yield from pages.get(day, ())
+                    # Whoever left cannot be asked for: that entries of theirs do not come says nothing.
+                    people = run.workspaces()[workspace].members if day in mine or ask.full else ()
+                    yield from (Complete({"team_id": workspace, "day": day, "user_id": user}, began) for user in people)
                 if day in found:
                     mine[day] = found[day]
                 else:
@@ -492,15 +493,9 @@ def _read_list(run: ClickUpRun, table: Table, ids: tuple[Any, ...]) -> list[Page
     special = READERS.get(table.name)
     if special is not None:
         return special(run, table, ids)
-    return _passes(run, table, path_of(table, *ids), PASSES.get(table.name, ({},)), _facts(table, ids))
-
-
-def _passes(
-    run: ClickUpRun, table: Table, path: str, passes: Sequence[Mapping[str, str]], facts: Mapping[str, Any]
-) -> list[Page]:
-    workspace = str(facts.get("team_id", facts.get("workspace_id", "")))
-    params = params_of(table, team_id=workspace)
-    return [page for more in passes for page in run.pages(table, path, [*params, *more.items()], facts)]
+    params, facts = params_of(table, team_id=ids[0]), _facts(table, ids)
+    passes = [run.pages(table, path_of(table, *ids), [*params, *each.items()], facts) for each in PASSES.get(table.name, ({},))]
+    return [page for pages in passes for page in pages]
 
 
 def _facts(table: Table, ids: tuple[Any, ...]) -> dict[str, Any]:
@@ -587,14 +582,13 @@ def _messages(run: ClickUpRun, table: Table, workspace: str, channel: str, low: 
             return
 
 
-def _entries(run: ClickUpRun, ask: Ask, workspace: str, start: int, end: int) -> list[tuple[Page, str]]:
+def _entries(run: ClickUpRun, ask: Ask, workspace: str, start: int, end: int) -> dict[str, list[Page]]:
     """Time entries of all members that began in [start, end), by day. Without names only the token owner's would come, without
     dates only the last thirty days'."""
     members = run.workspaces()[workspace].members
     some = [members[first : first + MEMBERS_AT_ONCE] for first in range(0, len(members), MEMBERS_AT_ONCE)]
     window = [*params_of(ask.table), ("start_date", str(start)), ("end_date", str(end))]
     path = path_of(ask.table, workspace)
-    at = utc_now()
 
     def asked(names: Sequence[int]) -> Answer:
         return run.get(ask.table, path, [*window, ("assignee", ",".join(map(str, names)))], cursor=start)
@@ -604,13 +598,19 @@ def _entries(run: ClickUpRun, ask: Ask, workspace: str, start: int, end: int) ->
     except NoAccess as refusal:
         ask.note(f"only the token owner's own time entries are read: naming others takes an owner or admin ({refusal})")
         answers = [run.get(ask.table, path, window, cursor=start)]
-    by_day: dict[str, list[Record]] = {}
+    by_day: dict[str, list[Page]] = {}
     for answer in answers:
         for record in split(answer, ask.table.records).records:
-            began = int(pick(record, "start")[0] or start)
+            began, task = pick(record, "start", "task")
+            began = int(began or start)
             if start <= began < end:  # one that only reaches into the window belongs to an earlier day
-                by_day.setdefault(_day(began), []).append(record)
-    return [(Page(records, at, {"team_id": workspace, "day": day}), day) for day, records in sorted(by_day.items())]
+                facts = {
+                    "team_id": workspace,
+                    "day": _day(began),
+                    "task_id": task.get("id") if isinstance(task, dict) else None,
+                }
+                by_day.setdefault(_day(began), []).append(Page([record], answer.at, facts))
+    return by_day
 
 
 def _day(moment: int) -> str:

@@ -21,7 +21,7 @@ from datalake.sources.clickup_known import Known, known_of, living, state_of
 from datalake.sources.clickup_run import DAY, ClickUpRun, Workspace, flat, inside, owner_of, params_of, path_of
 from datalake.sources.http import Answer
 from datalake.sources.paging import ParentRow, by_commit
-from datalake.sources.records import Record, pick, split
+from datalake.sources.records import Record, inner, pick, split
 
 PAGE = 100
 OVERLAP = 600_000
@@ -200,8 +200,9 @@ def _checklist_items(row: ParentRow) -> Iterator[tuple[Record, dict[str, Any]]]:
 
 
 def _members(row: ParentRow) -> Iterator[tuple[Record, dict[str, Any]]]:
-    for record in inside(row.record, "members"):
-        yield record, {"team_id": row.fields[0]}
+    for member in inside(row.record, "members"):
+        if (user := inner(member, "user")) is not None:
+            yield user, {"team_id": row.fields[0]}
 
 
 SPECIAL: dict[str, Callable[[ParentRow], Iterator[tuple[Record, dict[str, Any]]]]] = {
