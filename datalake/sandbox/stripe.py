@@ -351,7 +351,7 @@ class Stripe:
                 self._allow(live, "entitlements.active_entitlement", "GET /v1/entitlements/active_entitlements")
                 customer = self._required(query, "customer")
                 self._alive("customer", customer)
-                rows = self.business.parts["active_entitlements"][customer][::-1]
+                rows = self.business.inside("active_entitlements", customer)[::-1]
                 return self._page("entitlements.active_entitlement", rows, query, live, {"customer"}, f"/v1/{path}")
             case [("invoices" | "credit_notes") as list_, id_, "lines"]:
                 kind = PATHS[list_]
@@ -381,12 +381,12 @@ class Stripe:
             self._alive(kind, owner)
             tables, filters = SOURCES[pattern], {"object"}
             wanted = tables.get(dict(query).get("object", ""))
-            rows = [row for table in tables.values() if wanted in (None, table) for row in self.business.parts[table][owner]]
+            rows = [row for table in tables.values() if wanted in (None, table) for row in self.business.inside(table, owner)]
             rows.reverse()
         elif pattern in PARTS:
             self._allow(live, kind, f"GET /v1/{pattern}")
             self._alive(kind, owner)
-            rows = self.business.parts[PARTS[pattern]][owner][::-1]
+            rows = self.business.inside(PARTS[pattern], owner)[::-1]
             if pattern == "accounts/{}/capabilities" and query:
                 raise Refusal(400, f"Received unknown parameter: {query[0][0]}", code="parameter_unknown", param=query[0][0])
         else:
@@ -413,7 +413,7 @@ class Stripe:
             raise Refusal(404, f"No such subscription item: '{item}'", code="resource_missing", param="id")
         if items[item]["price"]["recurring"]["usage_type"] != "metered":
             raise Refusal(400, "Usage records exist for metered plans only.", param="subscription_item")
-        return self._page("usage_record_summary", self.business.parts["usage_record_summaries"][item], query, live, set(), url)
+        return self._page("usage_record_summary", self.business.inside("usage_record_summaries", item), query, live, set(), url)
 
     def _balance(self) -> Object:
         found = self.business.balance()

@@ -98,6 +98,10 @@ class Company(Business):
         found = [candidate for candidate in self.objects[kind].values() if wanted(candidate)]
         return self._luck.choice(found) if found else None
 
+    def inside(self, table: str, owner: str) -> list[Object]:
+        """The rows inside an object, oldest first."""
+        return self.parts[table].get(owner, [])
+
     def _put(self, table: str, owner: str, row: Object, event: str | None = None) -> Object:
         self.parts[table][owner].append(row)
         if event:
@@ -318,8 +322,8 @@ class Company(Business):
         for item, rows in self.parts["usage_record_summaries"].items():
             if item in self.items_alive():
                 rows[-1]["total_usage"] += self._luck.randrange(1, 50)
-        if self.now > self.started and (meter := self._pick("billing.meter")):
-            self._change(meter, "billing.meter.updated", display_name=f"{meter['display_name']} *", updated=self.now)
+        if self.now > self.started and (renamed := self._pick("billing.meter")):
+            self._change(renamed, "billing.meter.updated", display_name=f"{renamed['display_name']} *", updated=self.now)
             self._new_alert(self._new_meter(f"novo_{self._next('meter')}"))
         if self.now > self.started and (alert := self._pick("billing.alert", lambda a: a["status"] == "active")):
             self._change(alert, None, status="archived")

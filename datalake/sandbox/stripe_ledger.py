@@ -36,7 +36,6 @@ EXPANDED = {
     "coupon": {"applies_to", "currency_options"},
     "customer": {"tax_ids"},
     "invoice": {"discounts", "lines.data.discounts"},
-    "invoiceitem": {"discounts"},
     "plan": {"tiers"},
     "price": {"tiers", "currency_options"},
     "subscription": {"discounts", "items.data.discounts"},
@@ -179,7 +178,7 @@ def summaries(company: Company, meter: str, customer: str) -> list[Row]:
     today = company.now // DAY * DAY
     gone = customer not in company.objects["customer"]
     rows = []
-    for day, value in sorted(company.usage[(meter, customer)].items()):
+    for day, value in sorted(company.usage.get((meter, customer), {}).items()):
         if day < today:
             id_ = hashlib.blake2b(f"{meter}{customer}{day}".encode(), digest_size=11).hexdigest()
             known = {"aggregated_value": value, "start_time": day, "end_time": day + DAY, "meter": meter}
