@@ -217,8 +217,9 @@ def identify(run: ZohoRun) -> str:
 
 def full_list(run: ZohoRun, ask: Ask) -> Iterator[Item]:
     """A setting, read whole: once, or for every module, layout or user that its path has a place for."""
-    at = utc_now()
-    found = yield from told_if_changed(_settings(run, ask.table), ask.cursor.get("digest"), {"org_id": run.org_id}, at)
+    pages = list(_settings(run, ask.table))
+    at = min((page.at for page in pages), default=utc_now())  # another table may have asked for the first of them
+    found = yield from told_if_changed(pages, ask.cursor.get("digest"), {"org_id": run.org_id}, at)
     yield Checkpoint({"digest": found})
 
 

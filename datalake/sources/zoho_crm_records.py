@@ -105,6 +105,10 @@ def _whole(
     load = state.get("load")
     if load is None or run.clock - dt.datetime.fromisoformat(load["begun"]) > EXPORT_KEPT:
         load = {"at": utc_now(), "begun": text(run.clock)}
+    deleted = Frontier(state.get("deleted", {"newest": load["begun"]}), OVERLAP)
+    for item in _deletions(run, ask, module, deleted):
+        if "deleted" in state:  # else the table knows none of them
+            yield item
     frontier = Frontier(load.get("frontier", {}), OVERLAP)
     count = run.count(ask.table.id, module.name)
     one_pass = len(module.passes) == 1
@@ -122,8 +126,7 @@ def _whole(
             frontier.fresh(found, [_stamp(record) for record in found])
             yield Page(found, at, module.add)
     yield Complete(module.add, load["at"])
-    deleted = {"newest": load["begun"], "seen": []}
-    told = {"full_at": load["begun"], "names": sorted(module.names), "deleted": deleted}
+    told = {"full_at": load["begun"], "names": sorted(module.names), "deleted": deleted.state()}
     yield Checkpoint(keep({**frontier.state(), **told}))
 
 
@@ -132,15 +135,20 @@ def _changes(
 ) -> Iterator[Item]:
     """What was deleted and what changed since the last reading. Deletions first: a record that came back is told after."""
     deleted = Frontier(state["deleted"], OVERLAP)
-    for at, found in run.deleted(ask.table.id, module.name, deleted.start):
-        for record, _ in deleted.fresh(found, [deleted_time(record) for record in found]):
-            yield Deleted(msgspec.json.encode({"id": pick(record, "id")[0]}), at, module.add)
+    yield from _deletions(run, ask, module, deleted)
     changed = Frontier(state, OVERLAP)
     for at, found in _listed(run, ask.table.id, module, changed.start):
         new = changed.fresh(found, [_stamp(record) for record in found])
         yield Page([record for record, _ in new], at, module.add)
     told = {"full_at": state["full_at"], "names": sorted(module.names), "deleted": deleted.state()}
     yield Checkpoint(keep({**changed.state(), **told}))
+
+
+def _deletions(run: ZohoRun, ask: Ask, module: Module, deleted: Frontier) -> Iterator[Item]:
+    """What was deleted and not told before."""
+    for at, found in run.deleted(ask.table.id, module.name, deleted.start):
+        for record, _ in deleted.fresh(found, [deleted_time(record) for record in found]):
+            yield Deleted(msgspec.json.encode({"id": pick(record, "id")[0]}), at, module.add)
 
 
 def _window(run: ZohoRun, ask: Ask, module: Module, since: dt.datetime, until: dt.datetime) -> Iterator[Item]:
