@@ -19,6 +19,8 @@ import click
 from datalake import contracts
 from datalake.model import job_name
 from datalake.sandbox.base import Server, running
+from datalake.sandbox.fed import fed
+from datalake.settings import Settings
 from datalake.sources import CONNECTED
 
 SEED = 1
@@ -107,10 +109,14 @@ def stand_ins(root: Path) -> Iterator[dict[str, Server]]:
     if not started.exists():
         started.write_text(str(int(time.time())))
     with contextlib.ExitStack() as stack:
-        yield {
+        servers = {
             source: stack.enter_context(running(source, seed=SEED, now=int(started.read_text()), limits=False))
             for source in CONNECTED
         }
+        for source, server in servers.items():
+            settings = Settings.load({**server.env, "DATALAKE_URL": str(root / "lake")})
+            stack.enter_context(fed(source, server, settings))
+        yield servers
 
 
 def _sync(root: Path, servers: dict[str, Server]) -> None:

@@ -13,11 +13,11 @@ from datalake.lake.lake import Lake
 from datalake.model import Source, Table
 from datalake.pipeline import run_source
 from datalake.sandbox.base import Server, running
+from datalake.sandbox.fed import fed
 from datalake.settings import Settings
 from datalake.sources import CONNECTED
 from datalake.sources.progress import LogProgress
 from datalake_tests import oracle
-from datalake_tests.roads import fed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

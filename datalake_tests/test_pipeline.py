@@ -18,7 +18,7 @@ from datalake.settings import Settings
 from datalake.sources.base import Skipped
 from datalake.sources.progress import LogProgress
 from datalake_tests import oracle
-from datalake_tests.roads import fed
+from datalake.sandbox.fed import fed
 
 
 def core(source: Source) -> list[Table]:

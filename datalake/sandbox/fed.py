@@ -1,5 +1,7 @@
 """What a stand-in needs beside it while the lake reads it: the webhook receiver that 360dialog posts to."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
 
