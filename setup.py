@@ -22,11 +22,13 @@ setup(
         "click>=8.1",
         "filelock>=3.13",
         "msgspec>=0.19",
+        "numpy>=1.26",
         "obstore>=0.8",
         "pandas>=2.2",
         "pyarrow>=18",
         "pyiceberg[sql-sqlite]==0.12.0",
         "pyjwt[crypto]>=2.9",
+        "pymongo>=4.10",
         "python-dotenv>=1",
         "pyyaml>=6",
         "requests>=2.32",
@@ -36,7 +38,7 @@ setup(
     ],
     extras_require={
         "aws": ["boto3>=1.35", "dagster-aws>=0.29,<0.30", "pyathena>=3.12", "pyiceberg[glue]==0.12.0"],
-        "sandbox": ["graphql-core>=3.2", "starlette>=0.40", "uvicorn>=0.30"],
+        "sandbox": ["graphql-core>=3.2", "secantusdb>=0.7.0b3", "starlette>=0.40", "uvicorn>=0.30"],
         "webhooks": ["uvicorn>=0.30"],
         "dev": [
             "chdb>=3",
