@@ -495,11 +495,11 @@ def _told(
     known: dict[str, str] = ask.cursor.get("digests", {}) if ask.cursor.get("taken") == taken else {}
     of_parent = ask.table.parent in OWNED_BY
     owned_by = OWNED_BY.get(ask.table.parent or "", {"channel_id": "id"})
-    column = next((name for name in owned_by if name in wanted), "")
+    column = next((name for name in owned_by if name in wanted), next(iter(owned_by)))
     digests = {}
     for owner, pages in zip(owners, asked, strict=True):
         name = owner.get(column, "")
-        scope = {column: name} if name else {}
+        scope = {column: name} if name and column in wanted else {}
         facts = {key: value for key, value in {**owner, **(taken or {})}.items() if key in wanted}
         placed = [dataclasses.replace(page, add={**facts, **page.add}) for page in pages]
         told = told_if_changed(placed, known.get(name), scope, pages[0].at if pages else utc_now())
