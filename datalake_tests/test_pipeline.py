@@ -18,7 +18,6 @@ from datalake.settings import Settings
 from datalake.sources.base import Skipped
 from datalake.sources.progress import LogProgress
 from datalake_tests import oracle
-from datalake.sandbox.fed import fed
 
 
 def core(source: Source) -> list[Table]:
@@ -41,7 +40,7 @@ def road(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         settings = Settings.load({"DATALAKE_URL": str(tmp_path_factory.mktemp("lake")), **server.env})
         lake = Lake(settings)
         source = contracts.load_source(request.param)
-        with fed(source.name, server, settings), contextlib.closing(lake):
+        with contextlib.closing(lake):
             first = sync(lake, source, core(source))
             assert [str(step.error) for step in first if step.error] == []
             server.advance(2)
