@@ -7,12 +7,13 @@ a table's cursor: one that is refused, spent or gone never holds up the others. 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,15 +22,16 @@ from datalake.lake.raw import now as utc_now
 from datalake.model import Source, Table
 from datalake.settings import Settings
 from datalake.sources import xero_reports
+from datalake.sources.auth import Request
 from datalake.sources.base import Ask, Checkpoint, Complete, Item, Page, Transient
 from datalake.sources.frontier import Frontier, earlier
 from datalake.sources.http import Answer
 from datalake.sources.oauth import OAuth
-from datalake.sources.paging import ParentRow, Walk, by_commit
+from datalake.sources.paging import ParentRow, Walk, by_commit, lines_of
 from datalake.sources.paging import full_list as told_if_changed
 from datalake.sources.progress import Progress
 from datalake.sources.records import Record, elements, inner, pick, split
-from datalake.sources.xero_tenants import SCOPES, Tenant, XeroRun, each_tenant, listed_parents
+from datalake.sources.xero_tenants import SCOPES, Tenant, XeroRun, each_tenant, listed_parents, scope_is_missing
 
 OVERLAP = dt.timedelta(hours=1)
 """What changed so long before the newest known change is asked for again: changes can come to light late."""
@@ -58,7 +60,7 @@ def open_run(settings: Settings, source: Source, progress: Progress) -> XeroRun:
     """A run with the login that is kept, or a custom connection. Raises SettingError where a setting is missing."""
     custom = settings["XERO_CUSTOM_CONNECTION"].lower() in ("yes", "true", "1")
     base_url, moved = settings.base_url("xero", source.base_url)
-    auth = OAuth(
+    auth = Login(
         settings,
         "xero",
         token_url=f"{base_url if moved else LOGIN}/connect/token",
@@ -96,6 +98,17 @@ def identify(run: XeroRun) -> str:
             missing.append(table.name)
     told = f"the scopes do not cover {', '.join(missing)}" if missing else "the scopes cover all core tables"
     return f"{names}; {told if granted else 'the login tells no scopes'}"
+
+
+class Login(OAuth):
+    """Xero's login. Where a scope is missing, another token would be refused as well, so none is asked for."""
+
+    def auth_flow(self, request: Request) -> Generator[Request, Answer, None]:
+        flow = super().auth_flow(request)
+        answer = yield next(flow)
+        if not scope_is_missing(answer):
+            with contextlib.suppress(StopIteration):
+                yield flow.send(answer)
 
 
 # Functions that the contracts name in `rows:`
@@ -185,7 +198,7 @@ def from_parent(run: XeroRun, ask: Ask) -> Iterator[Item]:
     """Elements of a list inside the parent's records (`LineItems`), or of a list inside those (`LineItems.Tracking`).
 
     What the records do not hold is given as facts: the parent's columns of the same name, the place in the list, the id of the
-    element between. A parent that is told again replaces its rows as a set.
+    element between. A parent that is told again replaces its rows as a set; one that vanished takes them along.
     """
     table = ask.table
     parent = run.source.tables[table.parent or ""]
@@ -194,21 +207,21 @@ def from_parent(run: XeroRun, ask: Ask) -> Iterator[Item]:
     between = _between(run.source, table)
     made = {"tenant_id", owner, "position", "allocation_key", between[0]}
     taken = {name: parent.column(name).field[0] for name in facts if name not in made}
-    for commit, rows in by_commit(ask, parent.column(owner).field[0], *taken.values()):
-        begun: dict[str, str] = {}
-        for row in rows:
-            tenant = row.add["tenant_id"]
-            add = {"tenant_id": tenant, owner: row.fields[0], **dict(zip(taken, row.fields[1:], strict=True))}
-            inside = () if row.deleted else _inside(row.record, table.records, between, facts)
+    fields = [parent.column(owner).field[0], *taken.values()]
+    assert ask.parent is not None
+    for commit in ask.parent.since(ask.cursor.get("parent_sequence", 0)):
+        for line in lines_of(ask.parent, commit):
+            if line.lake.op == "complete":
+                yield Complete(line.lake.scope, line.lake.at)
+                continue
+            tenant = line.lake.add["tenant_id"]
+            id_, *rest = pick(line.record, *fields)
+            add = {"tenant_id": tenant, owner: id_, **dict(zip(taken, rest, strict=True))}
+            inside = () if line.lake.op == "delete" else _inside(line.record, table.records, between, facts)
             for own, records in itertools.groupby(inside, key=lambda each: each[0]):
-                yield Page([record for _, record in records], row.at, {name: {**add, **own}[name] for name in facts})
-            if parent.rows == "full_list":
-                # The whole list of the organisation lies in this commit, so that rows of vanished parents end as well.
-                begun[tenant] = min(row.at, begun.get(tenant, row.at))
-            elif not table.deletes.startswith("append_only"):
-                yield Complete({"tenant_id": tenant, owner: row.fields[0]}, row.at)
-        for tenant, at in begun.items():
-            yield Complete({"tenant_id": tenant}, at)
+                yield Page([record for _, record in records], line.lake.at, {name: {**add, **own}[name] for name in facts})
+            if not table.deletes.startswith("append_only"):
+                yield Complete({"tenant_id": tenant, owner: id_}, line.lake.at)
         yield Checkpoint({"parent_sequence": commit.sequence})
 
 

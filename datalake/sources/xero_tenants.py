@@ -6,8 +6,9 @@ import datetime as dt
 import email.utils
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from datalake.model import Source, Table
@@ -55,12 +56,12 @@ class Disconnected(Skipped):
 
 
 class Tenant:
-    """One organisation: its session and budget. `spent` tells why nothing more is asked today; empty while it is open."""
+    """One organisation: its session and budget. `closed` tells why nothing more is asked in this run."""
 
     def __init__(self, id_: str, name: str, run: XeroRun) -> None:
         self.id = id_
         self.name = name
-        self.spent = ""
+        self.closed: QuotaSpent | Disconnected | None = None
         self.http = run.session(self)
         self._run = run
 
@@ -78,26 +79,28 @@ class Tenant:
 
         Raises QuotaSpent once the organisation's day is used up, Disconnected, and Skipped where this table may not be read.
         """
-        if self.spent:
-            raise QuotaSpent(f"{table.id}: {self.spent}")
+        if self.closed is not None:
+            raise type(self.closed)(f"{table.id}: {self.closed}")
         headers = {"If-Modified-Since": modified_since.rstrip("Z")} if modified_since else {}
-        allowed = (401, 403, 404, 410, *accept)
+        ask = partial(
+            self.http.get, table.id, path, params, headers=headers, cursor=cursor, accept=(401, 403, 404, 410, *accept)
+        )
         try:
-            answer = self.http.get(table.id, path, params, headers=headers, cursor=cursor, accept=allowed)
+            answer = ask()
             if answer.status in (401, 403):
-                # Some refusals pass by themselves; what the whole login lost is found by asking for its connections.
                 self._run.check(self, answer)
-                answer = self.http.get(table.id, path, params, headers=headers, cursor=cursor, accept=allowed)
-        except QuotaSpent as error:
-            self.spent = self.spent or str(error)
+                if not scope_is_missing(answer):
+                    answer = ask()  # some refusals pass by themselves
+        except (QuotaSpent, Disconnected) as error:
+            self.closed = self.closed or error
             raise
         if answer.status in (401, 403):
-            raise answer.fault(
-                f"{self.name} does not let this login read the table: a scope is missing, or the plan has no such endpoint",
-                Skipped,
-            )
+            what = f"{self.name} does not let this login read the table: a scope is missing, or the plan has no such endpoint"
+            raise answer.fault(what, Skipped)
+        if answer.status in (404, 410) and answer.status not in accept:
+            raise answer.fault(f"{self.name} has no such endpoint", Skipped)
         if answer.headers.get("X-DayLimit-Remaining") == "0":
-            self.spent = f"{self.name} has no call left today"
+            self.closed = QuotaSpent(f"{self.name} has no call left today")
         return answer
 
 
@@ -122,9 +125,10 @@ class XeroRun(HttpRun):
         self._custom = custom
         self._base_url, self._moved = base_url, moved
         self._limit = Limit(_calls_a_minute(settings), 60.0)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._connected: Answer | None = None
         self._tenants: list[Tenant] | None = None
+        self._told_gone = False
         super().__init__(source, self.session(None), functions)
 
     @property
@@ -147,17 +151,25 @@ class XeroRun(HttpRun):
 
     def connections(self, *, anew: bool = False) -> Answer:
         """The organisations behind the login, asked once a run, or `anew`."""
-        if self._connected is None or anew:
-            self._connected = self.http.get("xero.connections", "/connections")
-        return self._connected
+        with self._lock:
+            if self._connected is None or anew:
+                self._connected = self.http.get("xero.connections", "/connections")
+            return self._connected
 
     def check(self, tenant: Tenant, refusal: Answer) -> None:
         """After a refusal: raises AuthenticationFailed where the login reads nothing, Disconnected where it lost this one."""
-        known = {pick(record, "tenantId")[0] for record in split(self.connections(anew=True)).records}
-        if tenant.id not in known:
+        if tenant.id not in _ids(self.connections(anew=True)):
             raise refusal.fault(
                 f"{tenant.name} is no longer connected: log in again and choose it; its rows stay", Disconnected
             )
+
+    def tell_gone(self, known: Iterable[str], ask: Ask) -> None:
+        """Tell once a run of organisations that were read before and are no longer connected."""
+        gone = set(known) - _ids(self.connections())
+        with self._lock:
+            if gone and not self._told_gone:
+                self._told_gone = True
+                ask.note(f"no longer connected, so their rows stay as they were: organisations {', '.join(sorted(gone))}")
 
     def calls(self, table_id: str) -> dict[str, float]:
         tallies = [self.http.calls(table_id), *(tenant.http.calls(table_id) for tenant in self._tenants or ())]
@@ -173,9 +185,8 @@ class XeroRun(HttpRun):
         found, unknown = [], set(wanted)
         for record in split(self.connections()).records:
             id_, kind, name = pick(record, "tenantId", "tenantType", "tenantName")
-            if kind == "PRACTICE":
-                self._progress.note("xero", f"{name} is a practice, not an organisation: it is not read")
-            elif not wanted or wanted & {id_, name}:
+            # A practice is an accountant's office; it has no books of its own.
+            if kind != "PRACTICE" and (not wanted or wanted & {id_, name}):
                 found.append(Tenant(id_, name or id_, self))
             unknown -= {id_, name}
         if unknown:
@@ -210,7 +221,7 @@ class XeroRun(HttpRun):
         problem = answer.headers.get("X-Rate-Limit-Problem", "").lower()
         wait = retry_after(answer.headers) or 0.0
         if problem == "day" and tenant is not None:
-            tenant.spent = f"{tenant.name} has no call left today; the day opens again in {wait:,.0f} s"
+            tenant.closed = QuotaSpent(f"{tenant.name} has no call left today; the day opens again in {wait:,.0f} s")
             return Verdict.QUOTA
         if problem == "concurrent":
             return Verdict.RETRY
@@ -218,6 +229,11 @@ class XeroRun(HttpRun):
             for each in self._tenants or ():
                 each.http.budget.pause(wait, "the app's limit over all organisations")
         return Verdict.LIMITED
+
+
+def scope_is_missing(answer: Answer) -> bool:
+    """Whether a refusal is about what the login may read, not about its token."""
+    return answer.status == 401 and b"AuthorizationUnsuccessful" in answer.body
 
 
 def each_tenant(run: XeroRun, ask: Ask, read: Callable[[Tenant, dict[str, Any]], Iterator[Item]]) -> Iterator[Item]:
@@ -228,6 +244,7 @@ def each_tenant(run: XeroRun, ask: Ask, read: Callable[[Tenant, dict[str, Any]],
     """
     states: dict[str, Any] = dict(ask.cursor.get("tenants", {}))
     tenants = run.tenants
+    run.tell_gone(states, ask)
     # Tables begin with different organisations, so that no limit holds up all threads at once.
     first = zlib.crc32(ask.table.name.encode()) % len(tenants)
     left_out: list[SourceError] = []
@@ -263,6 +280,10 @@ def listed_parents(run: XeroRun, ask: Ask, *fields: str) -> dict[str, list[tuple
             listed.setdefault(row.add["tenant_id"], []).append(row.fields)
         found |= listed
     return found
+
+
+def _ids(connections: Answer) -> set[str]:
+    return {pick(record, "tenantId")[0] for record in split(connections).records}
 
 
 def _calls_a_minute(settings: Settings) -> int:
