@@ -37,6 +37,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "DATALAKE_TABLES", "", "Tables to run beside the core ones: patterns, comma-separated, such as stripe.*,github.forks."
     ),
+    Setting(
+        "DATALAKE_CONTRACTS",
+        "",
+        "Folder of the company's own contracts, laid out as the lake's: <source>/<table>.yaml adds a table or replaces one.",
+    ),
     Setting("DATALAKE_SOURCES", "", "Sources to run, comma-separated; empty: all that are connected to the lake."),
     Setting("DATALAKE_MEMORY", "1GB", "Memory that treating one source may use, however large its input."),
     Setting("DATALAKE_THREADS", "", "Threads that DuckDB may use; empty: one a core."),
@@ -74,6 +79,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("GITHUB_REPOSITORIES", "", "Patterns of owner/name to read, comma-separated; empty: all."),
     Setting("CLICKUP_TOKEN", "", "Personal token (pk_…) of an owner or admin, or an OAuth access token.", secret=True),
     Setting("CLICKUP_WORKSPACES", "", "Ids of the workspaces to read, comma-separated; empty: all that the token can see."),
+    Setting("CLICKUP_WEBHOOK_SECRET", "", "Secret that signs ClickUp's webhook (told once when it is made).", secret=True),
+    Setting("CLICKUP_WEBHOOK_SECRET_PREVIOUS", "", "The secret before it, honoured until it is taken out.", secret=True),
+    Setting(
+        "CLICKUP_WEBHOOK_TOKEN",
+        "",
+        "A secret of your own in the webhook's address, /clickup/<token>, beside or instead of the signature.",
+        secret=True,
+    ),
+    Setting("CLICKUP_WEBHOOK_TOKEN_PREVIOUS", "", "The token before it, honoured until it is taken out.", secret=True),
     Setting("CLICKUP_BASE_URL", "", "Another address for ClickUp's API, such as a stand-in on loopback."),
     Setting("CLICKUP_SINCE", "", "First day to load (YYYY-MM-DD): tasks by their last change, time entries by their start."),
     Setting("GITHUB_BASE_URL", "", "Another address for GitHub's API: Enterprise Server, or a stand-in on loopback."),

@@ -19,7 +19,7 @@ FOUNDATIONS = {"model", "settings"}
 ALLOWED = {
     "model": set[str](),
     "settings": set[str](),
-    "contracts": {"model"},
+    "contracts": FOUNDATIONS,
     "lake": {*FOUNDATIONS, "contracts"},
     "sources": {*FOUNDATIONS, "lake.raw", "lake.objects"},
     "treat": {*FOUNDATIONS, "lake", "contracts"},

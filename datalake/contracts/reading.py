@@ -53,9 +53,14 @@ class Defaults:
     fresh_within_hours: str
 
 
-def read_source(folder: Path) -> tuple[Source, list[Reference]]:
-    """The source of a folder with all its tables. Columns' references are given back unchecked."""
-    head = Fields(folder / "_source.yaml", "", compose(folder / "_source.yaml"), SOURCE)
+def read_source(folder: Path, own: Path | None = None) -> tuple[Source, list[Reference]]:
+    """The source of a folder with all its tables. Columns' references are given back unchecked.
+
+    Files in `own` are added to those of `folder`, and stand in place of those of the same name.
+    """
+    files = {file.name: file for place in (folder, own) if place for file in place.glob("*.yaml")}
+    first = files.pop("_source.yaml", folder / "_source.yaml")
+    head = Fields(first, "", compose(first), SOURCE)
     source = Source(
         name=head.text("source"),
         title=head.text("title"),
@@ -79,12 +84,11 @@ def read_source(folder: Path) -> tuple[Source, list[Reference]]:
     )
     references: list[Reference] = []
     heads: dict[str, Fields] = {}
-    for file in sorted(folder.glob("*.yaml")):
-        if file.name != "_source.yaml":
-            keys = Fields(file, "", compose(file), HEAD)
-            table = _table(keys, defaults, references)
-            source.tables[table.name] = table
-            heads[table.name] = keys
+    for _, file in sorted(files.items()):
+        keys = Fields(file, "", compose(file), HEAD)
+        table = _table(keys, defaults, references)
+        source.tables[table.name] = table
+        heads[table.name] = keys
     _check_parents(source, heads)
     return source, references
 

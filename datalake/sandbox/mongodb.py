@@ -112,7 +112,7 @@ def _roles(rights: Iterable[str]) -> list[dict[str, str]]:
 def _told(table: Table, document: Document) -> dict[str, Any]:
     """A document as the ledger tells it: dates and numbers of columns plain, what lies deeper in Extended JSON."""
     plain = {column.field for column in table.columns if column.type.kind != "json"}
-    told = {}
+    told: dict[str, Any] = {}
     for name, value in document.items():
         match value:
             case dt.datetime() if (name,) in plain:
