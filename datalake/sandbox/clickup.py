@@ -12,16 +12,23 @@ no time entries of others). Tests may send to `/_sandbox/control`:
     {"hide": ["list", "124001"]}      the token loses sight of a place, which is not deleted
     {"off": ["task_time_in_status"]}  switch off a feature: task_time_in_status, time_entries, auditlogs
     {"delete": ["task", "86a1t0001"]} delete something now: a task, comment, list, folder or space
+    {"webhook": "http://…/clickup"}   post webhooks to this address, now what happened so far, later as it happens
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import hmac
+import http.client
 import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -29,7 +36,7 @@ from starlette.routing import BaseRoute, Route
 from datalake.sandbox import clickup_shapes as shape
 from datalake.sandbox.base import Row, answer
 from datalake.sandbox.clickup_shapes import Object
-from datalake.sandbox.clickup_world import DAY, HISTORY, World
+from datalake.sandbox.clickup_world import DAY, HISTORY, WEBHOOK_SECRET, World
 from datalake.sources.clickup_fields import read as field_value
 
 TOKENS = {"pk_183_SANDBOX": 183, "Bearer oauth_sandbox": 183, "pk_186_MEMBER": 186}
@@ -66,6 +73,8 @@ class ClickUp:
         self.off: set[str] = set()
         self.told: dict[tuple[str, str, str], Object] = {}
         """What was answered about seats and plan, by workspace and day: nobody can ask for a day that is over."""
+        self.address = ""
+        self.delivered: list[Object] = []
         self._opened, self._count = 0.0, 0
 
     # What `base` asks of a stand-in
@@ -78,11 +87,32 @@ class ClickUp:
         return [Route("/api/{path:path}", self.asked, methods=["GET", "POST"]), Route("/{path:path}", self.unknown)]
 
     def advance(self, seconds: int) -> dict[str, Any]:
-        return self.world.advance(seconds)
+        return {**self.world.advance(seconds), "webhooks delivered": self.deliver()}
+
+    def deliver(self) -> int:
+        """Post what has not been taken yet to the address, some of it twice. What is not answered with 200 comes again."""
+        if not self.address:
+            return 0
+        parts = urlsplit(self.address)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+        with contextlib.closing(connection):
+            while len(self.delivered) < len(self.world.events):
+                event = self.world.events[len(self.delivered)]
+                body = msgspec.json.encode(event)
+                signature = hmac.new(WEBHOOK_SECRET.encode(), body, hashlib.sha256).hexdigest()
+                for _ in range(2 if len(self.delivered) % 5 == 0 else 1):
+                    connection.request("POST", parts.path, body, {"X-Signature": signature, "Content-Type": "application/json"})
+                    reply = connection.getresponse()
+                    reply.read()
+                    if reply.status != 200:
+                        return len(self.delivered)
+                self.delivered.append(event)
+        return len(self.delivered)
 
     def environment(self, url: str) -> dict[str, str]:
         since = shape.iso((self.world.started - (HISTORY + 40) * DAY) * 1000)[:10]
-        return {"CLICKUP_BASE_URL": url, "CLICKUP_TOKEN": "pk_183_SANDBOX", "CLICKUP_SINCE": since}
+        token = {"CLICKUP_TOKEN": "pk_183_SANDBOX", "CLICKUP_WEBHOOK_SECRET": WEBHOOK_SECRET}
+        return {"CLICKUP_BASE_URL": url, "CLICKUP_SINCE": since, **token}
 
     def control(self, change: dict[str, Any]) -> None:
         for what, value in change.items():
@@ -101,6 +131,9 @@ class ClickUp:
                     self.off = set(value)
                 case "delete":
                     self._delete(*value)
+                case "webhook":
+                    self.address = value
+                    self.deliver()
                 case _:
                     raise ValueError(f"no '{what}' can be changed")
 
@@ -784,6 +817,12 @@ def _goals(stand_in: ClickUp) -> Iterator[Row]:
         yield Row(stand_in.goal(goal))
 
 
+def _events(stand_in: ClickUp) -> Iterator[Row]:
+    for event in stand_in.delivered:
+        items = event.get("history_items") or [{"id": hashlib.sha256(msgspec.json.encode(event)).hexdigest()}]
+        yield Row(event, {"event_key": items[0]["id"], "signature_valid": True})
+
+
 LEDGER: dict[str, Callable[[ClickUp], Iterable[Row]]] = {
     "audit_logs": _plain("audit", workspace_id="_team"),
     "authorized_user": lambda stand_in: [Row(_without(stand_in.world.things["user"]["183"], USER_ONLY))],
@@ -830,6 +869,7 @@ LEDGER: dict[str, Callable[[ClickUp], Iterable[Row]]] = {
     "time_entry_tags": _plain("time_tag", team_id="_team"),
     "user_groups": _plain("group", "group"),
     "views": _by_level("view"),
+    "webhook_events": _events,
     "webhooks": _plain("webhook"),
     "workspace_members": _members,
     "workspace_plan": _daily("plan"),

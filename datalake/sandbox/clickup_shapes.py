@@ -396,7 +396,17 @@ def time_tag(team_: str, name: str, creator: int) -> Object:
     return {"id": f"{team_}/{name}", "_team": team_, "_shown": shown}
 
 
-def webhook(id_: str, user_: int, team_: str) -> Object:
+def event(name: str, webhook_: str, about: Object, item: Object | None) -> Object:
+    """A body that ClickUp posts. What was deleted comes without a history item."""
+    return {"event": name, **({"history_items": [item]} if item else {}), **about, "webhook_id": webhook_}
+
+
+def history_item(id_: str, field_: str, at: int, parent: str, user_: Object) -> Object:
+    made = {"id": id_, "type": 1, "date": str(at), "field": field_, "parent_id": parent, "data": {}, "source": None}
+    return {**made, "user": short(user_), "before": None, "after": None}
+
+
+def webhook(id_: str, user_: int, team_: str, secret: str) -> Object:
     return {
         "id": id_,
         "userid": user_,
@@ -409,7 +419,7 @@ def webhook(id_: str, user_: int, team_: str) -> Object:
         "folder_id": None,
         "space_id": None,
         "health": {"status": "active", "fail_count": 0},
-        "secret": f"SECRET{id_.replace('-', '').upper()}",
+        "secret": secret,
     }
 
 

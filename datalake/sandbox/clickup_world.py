@@ -24,6 +24,8 @@ HISTORY = 120
 TRACKED = 50
 """Days of it in which time was tracked."""
 
+WEBHOOK_SECRET = "O94IM25S7PXBPYTMNXLLET230SRP0S89COR7B1YOJ2ZIE8WQNK5UUKEF26W0Z5GA"  # noqa: S105 - the stand-in's own
+"""What signs the webhooks. ClickUp gives each a secret of its own; here all have this one."""
 NEWCOMERS = 183 + 40
 """Ids of people from here on are of some who joined lately, and leave again."""
 
@@ -40,6 +42,8 @@ class World:
         self.seed, self.scale, self.started, self.now = seed, scale, now, now
         self.things: defaultdict[str, dict[str, Object]] = defaultdict(dict)
         self.happened: Counter[str] = Counter()
+        self.events: list[Object] = []
+        """Bodies of webhooks, in the order of what they tell of."""
         self._numbers: Counter[str] = Counter()
         self._last_ms = 0
         self._dice = random.Random(f"{seed}/beginning")
@@ -73,6 +77,14 @@ class World:
         self._numbers[what] += 1
         return self._numbers[what]
 
+    def tell(self, name: str, team: str, field: str = "", **about: str) -> None:
+        """Send word to the workspace's webhooks: of a change (`field` names what changed) or of an end."""
+        for hook in self.all("webhook", lambda each: str(each["team_id"]) == team):
+            (id_,) = about.values()
+            number = f"280031{self.number('history_item'):013d}"
+            item = shape.history_item(number, field, self.moment(), id_, self.some_user(team)) if field else None
+            self.events.append(shape.event(name, hook["id"], about, item))
+
     def put(self, kind: str, thing: Object) -> Object:
         self.things[kind][str(thing["id"])] = thing
         return thing
@@ -89,6 +101,7 @@ class World:
         """A change that ClickUp dates."""
         task["date_updated"] = self.moment()
         self.happened["task updated"] += 1
+        self.tell("taskUpdated", task["_team"], "content", task_id=task["id"])
 
     # The beginning
 
@@ -113,6 +126,8 @@ class World:
             self._live(task)
         for team in self.all("team"):
             self._equip(team)
+            space = next(each for each in self.all("space") if each["_team"] == team["id"])
+            self.tell("spaceUpdated", team["id"], "name", space_id=space["id"])
         for _ in range(round(400 * self.scale) + 20):
             self.add_time_entry(self._dice.randrange(1, TRACKED * DAY))
 
@@ -148,7 +163,7 @@ class World:
             self.put("task_type", shape.task_type(id_, 1_300 + number, name))
         for name in ("reunião", "faturável"):
             self.put("time_tag", shape.time_tag(id_, name, self.member(id_)["id"]))
-        self.put("webhook", shape.webhook(self.key("webhook"), self.member(id_)["id"], id_))
+        self.put("webhook", shape.webhook(self.key("webhook"), self.member(id_)["id"], id_, WEBHOOK_SECRET))
         for kind in ("task_templates", "list_templates", "folder_templates"):
             for number in range(2):
                 self.add_template(id_, kind, number)
@@ -272,7 +287,10 @@ class World:
         task["_groups"] = [group["id"]] if group and dice.random() < 0.3 else []
         if past and parent is None and number % 6 == 0:
             self.add_task(place, past=True, parent=task)
-        self.happened["task created"] += 1
+        if not past:
+            self.happened["task created"] += 1
+            self.tell("taskCreated", team, "status", task_id=task["id"])
+            self.tell("taskStatusUpdated", team, "status", task_id=task["id"])
         return task
 
     def add_comment(self, task: Object, *, past: bool = False) -> Object:
@@ -499,6 +517,7 @@ class World:
                 if any(value["id"] not in left for value in each["_values"].get(field["id"], [])):
                     each["_values"].pop(field["id"])
         self.log_audit(task["_team"], "TASK_DELETED", self.moment(), taskId=id_)
+        self.tell("taskDeleted", task["_team"], task_id=id_)
 
     def change_time(self) -> None:
         old = self.all("entry", lambda each: each["_start"] < self.started * 1000)
@@ -548,6 +567,8 @@ class World:
     def delete_place(self, kind: str, id_: str) -> None:
         """A space, folder or list with all in it."""
         owner = {"space": "_space", "folder": "_folder"}
+        team = self.team_of(kind, self.things[kind][id_])
+        self.tell(f"{kind}Deleted", team, **{f"{kind}_id": id_})
         self.drop(kind, lambda each: each["id"] == id_)
         if kind == "space":
             self.drop("folder", lambda each: each["_space"] == id_)

@@ -1,4 +1,4 @@
-"""What a stand-in needs beside it while the lake reads it: the webhook receiver that 360dialog posts to."""
+"""What a stand-in needs beside it while the lake reads it: the receiver of webhooks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Iterator
 
 from datalake.sandbox.base import Server
 from datalake.settings import Settings
+from datalake.webhooks.receiver import SOURCES
 from datalake.webhooks.server import running
 
 
 @contextlib.contextmanager
 def fed(source: str, server: Server, settings: Settings) -> Iterator[None]:
     """Everything that the stand-in pushes is received into the lake of these settings."""
-    if source != "dialog_360":
+    if source not in SOURCES:
         yield
         return
     with running(settings) as address:
-        server.control(webhook=f"{address}/dialog_360")
+        server.control(webhook=f"{address}/{source}")
         yield

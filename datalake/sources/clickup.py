@@ -31,9 +31,9 @@ from datalake.sources.clickup_run import (
     owner_of,
     params_of,
     path_of,
-    since_of,
 )
 from datalake.sources.clickup_tasks import from_parent, modified_window
+from datalake.sources.clickup_webhooks import webhook_events
 from datalake.sources.frontier import Frontier
 from datalake.sources.http import Answer, Http, Patience
 from datalake.sources.paging import ParentRow, Walk, by_commit, lines_of
@@ -95,6 +95,7 @@ def open_run(settings: Settings, source: Source, progress: Progress) -> ClickUpR
         "newest_first": newest_first,
         "single_object": single_object,
         "view_comments": view_comments,
+        "webhook_events": webhook_events,
         "workspaces": workspaces,
     }
     http = Http(
@@ -109,7 +110,7 @@ def open_run(settings: Settings, source: Source, progress: Progress) -> ClickUpR
         patience=Patience(tries=5),
         note=progress.note,
     )
-    return ClickUpRun(source, http, functions, settings.names("CLICKUP_WORKSPACES"), since_of(settings))
+    return ClickUpRun(source, http, functions, settings)
 
 
 def identify(run: ClickUpRun) -> str:

@@ -64,13 +64,13 @@ class ClickUpRun(HttpRun):
         source: Source,
         http: Http,
         functions: Mapping[str, Callable[[Any, Ask], Iterator[Item]]],
-        only: Sequence[str],
-        since: int,
+        settings: Settings,
     ) -> None:
         super().__init__(source, http, functions)
-        self.since = since
+        self.settings = settings
+        self.since = _since(settings)
         """First moment of facts to load, milliseconds; 0: everything."""
-        self._only = frozenset(only)
+        self._only = frozenset(settings.names("CLICKUP_WORKSPACES"))
         self._lock = threading.RLock()
         self._teams: Answer | None = None
         self._shared: dict[tuple[str, ...], Answer] = {}
@@ -222,7 +222,7 @@ class _Refused(msgspec.Struct):
     message: str = ""
 
 
-def since_of(settings: Settings) -> int:
+def _since(settings: Settings) -> int:
     """CLICKUP_SINCE in milliseconds; 0 where it is empty. Raises SettingError."""
     text = settings["CLICKUP_SINCE"]
     if not text:

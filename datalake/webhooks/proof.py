@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from datalake.settings import SettingError, Settings
 
-SIGNATURES = ("x-360dialog-signature", "x-hub-signature-256")
-"""Headers with the HMAC-SHA256 of the body in hex, bare or behind `sha256=`: 360dialog's (partner hub), and Meta's."""
+SIGNATURES = ("x-360dialog-signature", "x-hub-signature-256", "x-signature")
+"""Headers with the HMAC-SHA256 of the body in hex, bare or behind `sha256=`: 360dialog's (partner hub), Meta's, ClickUp's."""
 
 
 class Unproven(Exception):

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from datalake.lake.lake import Lake
-from datalake.settings import Settings
+from datalake.settings import SettingError, Settings
 from datalake.webhooks.inbox import Inbox
 from datalake.webhooks.proof import Proof, Unproven
 
 log = logging.getLogger(__name__)
 
-SOURCES = ("dialog_360",)
+SOURCES = ("clickup", "dialog_360")
 """Sources whose webhooks are received, each at `/<source>[/<channel>][/<token>]`."""
 MOST = 3 * 1024 * 1024
 """Longest body, bytes. Meta's are far shorter."""
@@ -55,8 +55,8 @@ class Receiver:
     def __init__(self, settings: Settings, hosts: tuple[str, ...]) -> None:
         lake = Lake(settings)
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._proofs = {source: Proof.load(settings, source) for source in SOURCES}
-        self._inboxes = {source: Inbox(lake.objects, source) for source in SOURCES}
+        self._proofs = _proofs(settings)
+        self._inboxes = {source: Inbox(lake.objects, source) for source in self._proofs}
 
     def refuse(self, call: Call) -> Reply | None:
         """The answer to a call that is refused whatever its body is; None where the body is to be read."""
@@ -114,6 +114,19 @@ class Receiver:
         if not token and self._proofs[source].is_token(channel):
             channel, token = "", channel  # a secret is never kept as a name
         return _Address(source, channel, token)
+
+
+def _proofs(settings: Settings) -> dict[str, Proof]:
+    """Of every source that is set up. Raises SettingError where none is."""
+    found, missing = {}, []
+    for source in SOURCES:
+        try:
+            found[source] = Proof.load(settings, source)
+        except SettingError as error:
+            missing.append(error)
+    if not found:
+        raise SettingError(" ".join(map(str, missing)))
+    return found
 
 
 def too_long() -> Reply:
