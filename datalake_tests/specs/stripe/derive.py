@@ -2,12 +2,13 @@
 
 Run by hand at a new version: `schema.json` describes the core tables, `extended.json` the others.
 
-    python datalake_tests/specs/stripe/derive.py types-2026-10-28.endive.json
+    python datalake_tests/specs/stripe/derive.py types-2026-10-28.endive.json spec3.2024-06-20.json
 
-The input holds the interfaces of npm's `stripe` 23.1.0 (made by Stripe from its OpenAPI description, API 2026-10-28.endive)
-as {"interfaces": {"<file>#<name>": {"fields": {name: {"type", "optional"}}, "ext": [...]} | {"alias": type}}}.
-Descriptions are left out. Where a field is an id or, when expanded, the object, only the id is kept, unless the lake
-expands it.
+The first input holds the interfaces of npm's `stripe` 23.1.0 (made by Stripe from its OpenAPI description, API
+2026-10-28.endive) as {"interfaces": {"<file>#<name>": {"fields": {name: {"type", "optional"}}, "ext": [...]} or
+{"alias": type}}}.
+The second is Stripe's OpenAPI description of 2024-06-20, the last to know the objects of OLDER. Descriptions are left out.
+Where a field is an id or, when expanded, the object, only the id is kept, unless the lake expands it.
 """
 
 from __future__ import annotations
@@ -99,6 +100,9 @@ EXTENDED = {
     "webhook_endpoint": "WebhookEndpoints#WebhookEndpoint",
 }
 """The same for the other tables. An account is described with the core."""
+
+OLDER = ("usage_record_summary",)
+"""Objects that only an older version of the API gives."""
 
 EXPANDED = {"Discount", "DeletedDiscount"}
 """Objects that the lake asks for in place of their ids."""
@@ -215,7 +219,23 @@ class Types:
         return safe
 
 
+def older(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI schema of the older description, in the same strict form."""
+    if name := next((each["$ref"].split("/")[-1] for each in (schema, *schema.get("anyOf", ())) if "$ref" in each), ""):
+        return older(schemas[name], schemas)
+    kind = {"integer": "number"}.get(schema["type"], schema["type"])
+    if kind != "object":
+        return {"type": [kind, "null"] if schema.get("nullable") else kind}
+    return {
+        "type": "object",
+        "properties": {key: older(value, schemas) for key, value in schema["properties"].items()},
+        "required": schema.get("required", []),
+        "additionalProperties": False,
+    }
+
+
 def main() -> None:
+    schemas = json.loads(Path(sys.argv[2]).read_text())["components"]["schemas"]
     interfaces = json.loads(Path(sys.argv[1]).read_text())["interfaces"]
     events = sorted(
         spec["fields"]["type"]["type"].strip("'")
@@ -224,10 +244,12 @@ def main() -> None:
     )
     core, extended = Types(interfaces, OPAQUE), Types(interfaces, OPAQUE | OPAQUE_TOO)
     core.definitions["Events.Event.Type"] = {"enum": events}
+    extended.definitions.update({name: older(schemas[name], schemas) for name in OLDER})
     for file, types, roots in (("schema.json", core, ROOTS), ("extended.json", extended, EXTENDED)):
         schema = {
             "$comment": "Derived from npm's stripe 23.1.0 (API 2026-10-28.endive) by derive.py; do not edit.",
-            "objects": {name: types.define(interface) for name, interface in roots.items()},
+            "objects": {name: types.define(interface) for name, interface in roots.items()}
+            | {name: name for name in OLDER if name in types.definitions},
             "$defs": types.definitions,
         }
         text = json.dumps(schema, separators=(",", ":"), sort_keys=True)
