@@ -452,6 +452,13 @@ class Stripe:
 
     def _alive(self, kind: str, id_: str) -> Object:
         found = self.business.objects[kind].get(id_)
+        if found is None and kind == "account":
+            raise Refusal(
+                403,
+                f"The provided key 'rk_***' does not have access to account '{id_}' (or that account does not exist). "
+                "Application access may have been revoked.",
+                code="account_invalid",
+            )
         if found is None or (kind == "event" and found["created"] < self.now - EVENTS_KEPT):
             raise Refusal(404, f"No such {kind}: '{id_}'", code="resource_missing", param="id")
         return found

@@ -154,7 +154,8 @@ def meter_summaries(run: StripeRun, ask: Ask) -> Iterator[Item]:
     # Usage is no older than the meter, but for what came late.
     begins = {meter: max(start, created // DAY * DAY - LATE_USAGE) for meter, created in living(ask.parent, "created").items()}
     end = min(end, today)
-    pairs = [(meter, customer) for meter in begins if begins[meter] < end for customer in living(customers_log)]
+    customers = list(living(customers_log))
+    pairs = [(meter, customer) for meter in begins if begins[meter] < end for customer in customers]
 
     def read(pair: tuple[str, str]) -> list[Page]:
         meter, customer = pair
