@@ -286,6 +286,53 @@ def contract_export(what: tuple[str, ...], output: str) -> None:
     click.echo(f"{count} contracts written to {output}")
 
 
+@contract.command("propose")
+@click.argument("what", metavar="mongodb.COLLECTION")
+@click.option("--database", help="Database of the collection; default: that of the settings.")
+@click.option("--sample", "size", default=1000, show_default=True, help="Documents to look at, picked by chance.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Write here; default: the folder DATALAKE_CONTRACTS.")
+def contract_propose(what: str, database: str | None, size: int, output: str | None) -> None:
+    """Write a first contract for a collection that has none, from a sample of its documents."""
+    from pathlib import Path
+
+    from datalake import contracts
+    from datalake.contracts.propose import Found, propose
+    from datalake.sources.base import SourceError
+    from datalake.sources.mongodb import open_run
+    from datalake.sources.mongodb_sample import sample
+    from datalake.sources.progress import LogProgress
+
+    source_name, _, collection = what.partition(".")
+    if source_name != "mongodb" or not collection:
+        raise click.UsageError("contracts are proposed for collections of MongoDB: write mongodb.<collection>")
+    source, settings = contracts.load_source("mongodb"), Settings.load()
+    known = next((table.id for table in source.tables.values() if table.path == collection and not database), None)
+    if known:
+        raise Failed(f"{collection} has a contract: {known}. `datalake describe {known}` shows it")
+    run = open_run(settings, source, LogProgress())
+    try:
+        found = sample(run, database or run.database_or_refuse(), collection, size)
+    except SourceError as error:
+        raise Failed(str(error)) from error
+    finally:
+        run.close()
+    told = Found(collection, found.database, source.doc, found.documents, found.fields, sorted(found.secrets), found.scales)
+    proposal = propose(told, name_database=found.database != run.database)
+    own = contracts.own_folder()
+    file = Path(output) if output else own / "mongodb" / f"{proposal.table}.yaml" if own else None
+    if file is None:
+        click.echo(proposal.text, nl=False)
+        click.echo("set DATALAKE_CONTRACTS to a folder, and the contract is written there and used", err=True)
+    elif file.exists():
+        raise Failed(f"{file} is there already; remove it, or name another file with --output")
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(proposal.text)
+        click.echo(f"{file}: {len(told.fields)} fields of {found.documents:,} of {found.total:,} documents", err=True)
+    for remark in proposal.remarks:
+        click.echo(f"  look at {remark}", err=True)
+
+
 @main.group()
 def catalog() -> None:
     """The lake's Iceberg catalog for other engines."""

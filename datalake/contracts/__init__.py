@@ -1,8 +1,8 @@
 """What every table is: one YAML file a table, loaded into the frozen objects of `datalake.model`.
 
-How a contract is written is told in docs/contract.md. A company's own contracts lie in the folder that DATALAKE_CONTRACTS names,
-laid out as this one: `mongodb/orders.yaml` there adds a table or replaces the one of that name, `mongodb/_source.yaml` the source's
-defaults. Asking the sources, storing and checking data live elsewhere.
+How a contract is written is told in docs/contract.md. A company's own contracts lie in the folder that DATALAKE_CONTRACTS
+names, laid out as this one: `mongodb/orders.yaml` there adds a table or replaces the one of that name, `mongodb/_source.yaml`
+the source's defaults. Asking the sources, storing and checking data live elsewhere.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ only those are read. Secrets are left out by the server; no event of a change st
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator
 
 from datalake.model import Source
@@ -17,6 +18,7 @@ from datalake.sources.base import Ask, Item, Permanent
 from datalake.sources.mongodb_changes import NoStream, follow
 from datalake.sources.mongodb_poll import poll, whole_list, window
 from datalake.sources.mongodb_run import MongoRun
+from datalake.sources.mongodb_sample import NEVER
 from datalake.sources.progress import Progress
 
 
@@ -36,6 +38,10 @@ def identify(run: MongoRun) -> str:
         tables = [table for table in run.source.tables.values() if table.rows == "collection"]
         names = {run.name_of_database(table) for table in tables}
         there = {(name, found) for name in names for found in run.client[name].list_collection_names()}
+        without = sum(
+            not any(fnmatch.fnmatchcase(found, pattern) for pattern in NEVER) and found not in {table.path for table in tables}
+            for _, found in there
+        )
         found = sum((run.name_of_database(table), table.path) in there for table in tables)
         if run.tells_changes:
             oplog = run.oplog
@@ -50,9 +56,10 @@ def identify(run: MongoRun) -> str:
         else:
             changes = "no replica set, so changes are found by update fields and deletions by whole readings"
         version = run.client.server_info()["version"]
+    more = f", and {without} without a contract (`datalake contract propose mongodb.<collection>`)" if without else ""
     return (
         f"{users}{f', {roles}' if roles else ''}, on MongoDB {version} at {run.hosts}; {found} of {len(tables)} collections "
-        f"are in {', '.join(sorted(names))}; {changes}"
+        f"are in {', '.join(sorted(names))}{more}; {changes}"
     )
 
 

@@ -117,12 +117,15 @@ class MongoRun:
     # Where a table lies, and what may be read of it.
 
     def name_of_database(self, table: Table) -> str:
-        name = dict(table.params).get("database") or self.database
-        if not name:
+        return dict(table.params).get("database") or self.database_or_refuse()
+
+    def database_or_refuse(self) -> str:
+        """The settings' database. Raises SettingError where they name none."""
+        if not self.database:
             raise SettingError(
                 "MONGODB_DATABASE is not set, and MONGODB_URL names no database. Write the database that holds the collections."
             )
-        return name
+        return self.database
 
     def collection(self, table: Table) -> Collection[Document]:
         return self.client[self.name_of_database(table)].get_collection(table.path, codec_options=EXACT)
