@@ -330,7 +330,7 @@ def payments(books: Books) -> None:
 
 
 def batch_payments(books: Books) -> None:
-    bills = [each for each in books.objects["invoices"].values() if open_("ACCPAY")(each)][:2]
+    bills = [each for each in books.objects["invoices"].values() if open_("ACCPAY")(each)][:-1][:2]
     if not bills:
         return
     id_ = books.guid("batch_payments")
@@ -366,7 +366,7 @@ def credits(books: Books) -> None:  # noqa: A001 - the names of chores are those
     ):
         type_ = books.dice.choice(types)
         made = document(
-            books, table, "200", type=type_, allocations=[], payments=[], credit_note_number=f"CN-{books.next(table):04d}",
+            books, table, "200", type=type_, allocations=[], payments=[], invoice_addresses=[], credit_note_number=f"CN-{books.next(table):04d}",
             remaining_credit=None, applied_amount=None, fully_paid_on_date=None, due_date=books.today(30), id=None,
         )  # fmt: skip
         if table != "credit_notes":
