@@ -194,8 +194,9 @@ class Dialog360:
             for which in range(max(3, round(6 * self.scale))):
                 self._template(waba, int(client[:-2]) * 100 + which)
             for which in range(2):
-                flow = self._record("flows", int(client[:-2]) * 10 + which, id=str(10**9 + int(client[:-2]) * 10 + which))
-                self.flows[waba][flow["id"]] = {**flow, "status": "PUBLISHED"}
+                id_ = str(10**9 + int(client[:-2]) * 10 + which)
+                known = {"id": id_, "status": "PUBLISHED", "validation_errors": []}
+                self.flows[waba][id_] = _without_nothing(self._record("flows", int(id_[-5:]), **known))
 
     def _template(self, waba: str, number: int) -> None:
         id_ = f"{number}WT"
@@ -494,7 +495,7 @@ class Dialog360:
             case ["health_status"]:
                 return answer(self._health(channel, "fields" in query))
             case ["whatsapp_business_profile"]:
-                return answer({"data": [self._profile(channel)]})
+                return answer({"data": [{"business_profile": self._profile(channel)}]})
             case ["v1", "configs", "webhook"]:
                 if channel == self.keyed[-1]:
                     raise hub_refusal(404, "No webhook set")
@@ -542,7 +543,8 @@ class Dialog360:
         return {"id": number.id, "health_status": health, **shown, **rating}
 
     def _profile(self, channel: str) -> Record:
-        return self._record("business_profiles", int(channel[:-2]), about=f"Dia {self.days}", messaging_product="whatsapp")
+        known = {"about": f"Dia {self.days}", "messaging_product": "whatsapp", "vertical": "RETAIL"}
+        return _without_nothing(self._record("business_profiles", int(channel[:-2]), **known))
 
     def _template_analytics(self, channel: str, query: Any) -> Response:
         ids = json.loads(query["template_ids"])
@@ -559,7 +561,7 @@ class Dialog360:
     def _media(self, id_: str) -> Record:
         content = self.traffic.media[id_]
         url = f"https://lookaside.fbsbx.com/whatsapp_business/attachments/{id_}?ext=1797000000&hash={secrets.token_hex(8)}"
-        told = {"messaging_product": "whatsapp", "url": url, "mime_type": "image/jpeg", "id": id_, "file_size": len(content)}
+        told = {"messaging_product": "whatsapp", "url": url, "mime_type": "image/jpeg", "id": id_, "file_size": str(len(content))}
         return {**told, "sha256": base64.b64encode(hashlib.sha256(content).digest()).decode()}
 
     # Meta's Graph API
@@ -599,11 +601,20 @@ class Dialog360:
 
     def _phone_numbers_of(self, channels: Iterable[Record]) -> list[Record]:
         return [
-            self._record(
-                "meta_phone_numbers",
-                int(record["id"][:-2]),
-                id=record["external_id"],
-                quality_rating=record["current_quality_rating"],
+            _without_nothing(
+                self._record(
+                    "meta_phone_numbers",
+                    int(record["id"][:-2]),
+                    id=record["external_id"],
+                    display_phone_number=phone(int(record["id"][:-2])),
+                    status="LINKED",
+                    quality_rating=record["current_quality_rating"],
+                    code_verification_status="VERIFIED",
+                    unified_cert_status="APPROVED",
+                    account_mode="LIVE",
+                    host_platform="CLOUD_API",
+                    messaging_limit_tier="TIER_1K",
+                )
             )
             for record in channels
         ]
@@ -734,6 +745,11 @@ def _dimensions(point: Record) -> dict[str, str]:
     else:
         names += ["pricing_category", "pricing_type", "tier"]
     return {name: point.get(name, "") for name in names}
+
+
+def _without_nothing(record: Record) -> Record:
+    """Meta leaves out what has no value."""
+    return {name: value for name, value in record.items() if value is not None}
 
 
 def _template_form(record: Record) -> Record:

@@ -37,6 +37,8 @@ def read_list(run: Dialog360Run, table: Table, owner: Owner, channel: str = "") 
     """All of a list, by the paging that the contract's parameters tell: `offset`, Meta's cursors (`limit`), or none."""
     if table.name == "channel_webhook_config":
         return _webhook_config(run, table, owner, channel)
+    if table.name == "business_profiles":
+        return [_profiles(page) for page in read_once(run, table, owner, list(table.params), channel)]
     params = dict(table.params)
     if "offset" in params:
         return _by_offset(run, table, owner, channel, params)
@@ -55,6 +57,13 @@ def read_once(run: Dialog360Run, table: Table, owner: Owner, params: list[tuple[
         return []
     is_list = bool(table.records) or answer.body.lstrip().startswith(b"[")
     return [Page(split(answer, table.records).records if is_list else [single(answer)], answer.at)]
+
+
+def _profiles(page: Page) -> Page:
+    """Profiles come as they are, or, as Meta describes them, each inside a `business_profile`."""
+    inside = [inner(record, "business_profile") for record in page.records]
+    records = [record if found is None else found for record, found in zip(page.records, inside, strict=True)]
+    return Page(records, page.at)
 
 
 def _by_offset(run: Dialog360Run, table: Table, owner: Owner, channel: str, params: dict[str, str]) -> list[Page]:

@@ -20,7 +20,8 @@ SOURCES = ("clickup", "dialog_360")
 MOST = 3 * 1024 * 1024
 """Longest body, bytes. Meta's are far shorter."""
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-_PATH = re.compile(r"/(\w+)(?:/([\w.~-]{1,128}))?(?:/([\w.~-]{1,256}))?/?")
+_PART = r"[\w~-][\w.~-]{0,255}"
+_PATH = re.compile(rf"/(\w+)(?:/({_PART}))?(?:/({_PART}))?/?")
 
 
 @dataclass(frozen=True, slots=True)
