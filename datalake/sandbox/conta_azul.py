@@ -5,7 +5,7 @@ A login is a refresh token that works once. Access tokens end after an hour of t
 
     {"ignore": ["data_alteracao_de", …]}     parameters that are ignored from now on, as unknown ones are
     {"forbid": ["/v1/notas-fiscais", …]}     paths that answer 403
-    {"token_calls": 20}                      calls that an access token is good for (0: any number)
+    {"expire_after": 20}                     after so many more calls, all access tokens end at once
     {"login": true}                          a person logs in anew: the first refresh token works again, all others are dead
     {"company_id": false}                    `conta-conectada` tells no id
     {"limits": {"second": 10, "minute": 600, "seconds": 60}}     calls allowed a second and in `seconds`; {} for none
@@ -161,9 +161,9 @@ class ContaAzul:
         self.limits = Limits() if limits else None
         self.first_token = f"refresh-{secrets.token_hex(12)}"
         self._refresh = self.first_token
-        self._access: dict[str, tuple[int, int]] = {}
-        """When an access token ends, and how many calls it is still good for."""
-        self._token_calls = 0
+        self._access: dict[str, int] = {}
+        """When an access token ends."""
+        self._expire_after = -1
         self._ignored: set[str] = set()
         self._forbidden: set[str] = set()
         self._tells_id = True
@@ -194,8 +194,8 @@ class ContaAzul:
                     self._ignored = set(value)
                 case "forbid":
                     self._forbidden = set(value)
-                case "token_calls":
-                    self._token_calls, self._access = value, {}
+                case "expire_after":
+                    self._expire_after = value
                 case "login":
                     self._refresh, self._access = self.first_token, {}
                 case "company_id":
@@ -340,31 +340,26 @@ class ContaAzul:
         proof = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
         if request.headers.get("authorization") != f"Basic {proof}":
             return answer({"error": "invalid_client"}, 400)
-        if form.get("grant_type") == "authorization_code" and form.get("code") == "sandbox-code":
-            self._access = {}
-        elif form.get("grant_type") != "refresh_token":
+        by_code = form.get("grant_type") == "authorization_code" and form.get("code") == "sandbox-code"
+        if not by_code and form.get("grant_type") != "refresh_token":
             return answer({"error": "unsupported_grant_type"}, 400)
-        elif form.get("refresh_token") != self._refresh:
+        if not by_code and form.get("refresh_token") != self._refresh:
             return answer({"error": "invalid_grant"}, 400)
         # Every use makes a new one, and the old one is dead.
         self._refresh = f"refresh-{secrets.token_hex(12)}"
         access = f"access-{secrets.token_hex(12)}"
-        self._access = {access: (self.now + TOKEN_SECONDS, self._token_calls)}
+        self._access[access] = self.now + TOKEN_SECONDS
         return answer(
             {"access_token": access, "refresh_token": self._refresh, "expires_in": TOKEN_SECONDS, "token_type": "Bearer"}
         )
 
     def _authenticate(self, request: Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme != "Bearer" or token not in self._access:
+        if self._expire_after == 0:
+            self._access.clear()
+        self._expire_after -= 1
+        if scheme != "Bearer" or self.now >= self._access.get(token, 0):
             raise Refusal(401, "Unauthorized")
-        ends, calls = self._access[token]
-        if self.now >= ends:
-            raise Refusal(401, "The token expired")
-        if self._token_calls:
-            if calls == 0:
-                raise Refusal(401, "The token expired")
-            self._access[token] = (ends, calls - 1)
 
     def _allow(self, path: str) -> None:
         if self.limits:
@@ -462,9 +457,9 @@ class ContaAzul:
 
     def _note_fed(self, shown: list[Record], query: dict[str, str]) -> None:
         """The feed is what it told, window by window."""
-        window = {"janela_inicio": query["data_inicio"], "janela_fim": query["data_fim"]}
+        low, high = query.get("data_inicio", ""), query.get("data_fim", "")
         for record in shown:
-            self._fed[record["id"], query["data_inicio"]] = Row(record, window)
+            self._fed[record["id"], low] = Row(record, {"janela_inicio": low, "janela_fim": high})
 
     def _filter(self, window: Window, rows: list[Any], query: dict[str, str]) -> list[Any]:
         low, high = query.get(window.low), query.get(window.high)

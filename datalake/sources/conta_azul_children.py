@@ -13,7 +13,7 @@ from datalake.lake.raw import RawLog
 from datalake.model import Column, Table
 from datalake.sources.base import Ask, Checkpoint, Complete, Item, Page, Permanent
 from datalake.sources.conta_azul_lists import Listed, dig, walk
-from datalake.sources.conta_azul_log import COMPANY, Set, change, owners, sets, standing, value
+from datalake.sources.conta_azul_log import COMPANY, Change, Set, change, owners, sets, standing, value
 from datalake.sources.conta_azul_run import ContaAzulRun
 from datalake.sources.paging import lines_of
 from datalake.sources.records import digest, elements, inner, pick, single
@@ -31,26 +31,28 @@ def changed_events(run: ContaAzulRun, ask: Ask) -> Iterator[Item]:
     """
     assert ask.parent is not None
     start, sequences = ask.cursor.get("parent_sequence", 0), dict(ask.cursor.get("sequences", {}))
+    first_load = "sequences" not in ask.cursor
+    kept = {} if first_load else {"sequences": dict(sequences)}
     head = ask.parent.head(start)
     to = ask.cursor.get("to", head.sequence if head else start)
-    read = set() if sequences else _ids_in(run, RawLog(ask.parent.objects, ask.table))
+    own = RawLog(ask.parent.objects, ask.table)
+    # A first load that goes on knows what it read before; later, whatever the lists show is news.
+    read = _ids_in(run, own) if first_load and not ask.full else set()
     events = list(dict.fromkeys(_feed(run, ask.parent, start, to)))
-    done = ask.cursor.get("done", 0)
-    for number in range(done, len(events), CHUNK):
+    for number in range(ask.cursor.get("done", 0), len(events), CHUNK):
         yield from _read_events(run, ask.table, events[number : number + CHUNK], read)
-        yield Checkpoint({"parent_sequence": start, "sequences": sequences, "to": to, "done": number + CHUNK})
-    untold: set[str] = set()
+        yield Checkpoint({"parent_sequence": start, **kept, "to": to, "done": number + CHUNK})
+    found: set[str] = set()
     for name in ask.table.also:
-        log = RawLog(ask.parent.objects, run.source.tables[name])
-        last = log.head(sequences.get(name, 0))
-        if last is None or last.sequence == sequences.get(name, 0):
-            continue
-        found = change(log, run.company.id, sequences.get(name, 0), last.sequence)
-        ids = [id_ for id_ in found.changed if id_ not in read]
-        untold.update(filter(None, run.workers.each(ids, lambda id_: _event_of(run, ask.table, id_))))
-        untold |= owners(RawLog(ask.parent.objects, ask.table), run.company.id, found.gone, "id_evento")
-        sequences[name] = last.sequence
-    yield from _read_events(run, ask.table, sorted(untold), read)
+        log, last = RawLog(ask.parent.objects, run.source.tables[name]), sequences.get(name, 0)
+        newest = log.head(last)
+        if newest is not None and newest.sequence > last:
+            found |= _untold(run, ask.table, own, change(log, run.company.id, last, newest.sequence), read)
+            sequences[name] = newest.sequence
+    untold = sorted(found)
+    for number in range(0, len(untold), CHUNK):
+        yield from _read_events(run, ask.table, untold[number : number + CHUNK], read)
+        yield Checkpoint({"parent_sequence": to, **kept})
     yield Checkpoint({"parent_sequence": to, "sequences": sequences})
 
 
@@ -114,6 +116,13 @@ def _feed(run: ContaAzulRun, log: RawLog, start: int, to: int) -> Iterator[str]:
 def _ids_in(run: ContaAzulRun, log: RawLog) -> set[str]:
     head = log.head()
     return set(standing(log, run.company.id, head.sequence)) if head else set()
+
+
+def _untold(run: ContaAzulRun, table: Table, own: RawLog, of: Change, read: set[str]) -> set[str]:
+    """The events of instalments that changed in a list or vanished from it, and that were not read in this run."""
+    ids = [id_ for id_ in of.changed if id_ not in read]
+    changed = set(filter(None, run.workers.each(ids, lambda id_: _event_of(run, table, id_))))
+    return changed | owners(own, run.company.id, of.gone, "id_evento")
 
 
 def _event_of(run: ContaAzulRun, table: Table, instalment: str) -> str | None:

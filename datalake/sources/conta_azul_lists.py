@@ -59,17 +59,17 @@ class Stretch:
         return {self.filter.low: self._text(self.low), self.filter.high: self._text(self.high)}
 
     def holds(self, value: object) -> bool:
-        """Whether a record with this value may come back. A text in `Z` is taken either way: the two readings differ by 3 h."""
+        """Whether a record with this value may come back. A `Z` may be meant or mere form (GMT-3): both readings are taken."""
         if not isinstance(value, str) or not value:
             return False
         try:
             moment = dt.datetime.fromisoformat(value)
         except ValueError:
             return False
-        slack = dt.timedelta(hours=3) if moment.tzinfo else dt.timedelta(seconds=1)
-        moment = moment.astimezone(ZONE) if moment.tzinfo else moment.replace(tzinfo=ZONE)
-        end = self.high + dt.timedelta(days=1) if self.filter.days else self.high
-        return self.low - slack <= moment <= end + slack if "T" in value else self.low <= moment <= self.high
+        high = self.high + dt.timedelta(days=1) if self.filter.days and "T" in value else self.high
+        slack = dt.timedelta(seconds=1) if "T" in value else dt.timedelta(0)
+        readings = [moment.replace(tzinfo=ZONE), *([moment] if moment.tzinfo else [])]
+        return any(self.low - slack <= reading <= high + slack for reading in readings)
 
     def halves(self) -> tuple[Stretch, ...]:
         """The two halves, or nothing where it cannot be cut further."""
