@@ -146,7 +146,11 @@ def run_source(
     if any(set(mine) - {Layer.RAW} for mine in wanted.values()):
         # Imported here, not in the threads: Dagster may be using SQLAlchemy in this one, which pyiceberg then imports anew.
         _ = lake.catalog
-    run: SourceRun | None = open_run(source, lake.settings, progress) if reading else None
+    run: SourceRun | None = None
+    try:
+        run = open_run(source, lake.settings, progress) if reading else None
+    except SourceError as error:  # a login that was refused
+        stop = error
 
     def found(tables: Sequence[Table]) -> None:
         """Take up tables that have no contract."""

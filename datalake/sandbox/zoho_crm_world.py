@@ -6,6 +6,7 @@ steps time passes.
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -84,6 +85,8 @@ class World:
         self.related: dict[str, dict[str, list[Object]]] = defaultdict(lambda: defaultdict(list))
         self._ids = 0
         self._numbers: dict[str, int] = defaultdict(int)
+        self._like: dict[str, Object] = {}
+        """A description of a field of each data type: a field differs from it by what tells it apart."""
         self._days = 0
         self._touched: set[str] = set()
         """Records that changed since time last began to pass: what nobody can have read is not deleted."""
@@ -195,8 +198,8 @@ class World:
             each["id"] for each in module.fields if each["api_name"] == shown
         )}  # fmt: skip
         for table_name in EVERY_MODULE:
-            for _ in range(2):
-                self._setting(self.source.tables[table_name], name)
+            for number in range(2):
+                self._setting(self.source.tables[table_name], name, name=f"{name} {number}")
         if name == "Deals":
             for layout in self.lists["layouts"][name]:
                 for _ in range(2):
@@ -211,24 +214,26 @@ class World:
 
     def add_field(self, module: Module, name: str, label: str, kind: str, target: str, *, custom: bool) -> Object:
         """A field as the settings describe it."""
-        field = self.filler.record(
-            self.source.tables["fields"],
-            self._number("fields"),
-            id=self.id(),
-            api_name=name,
-            display_label=label,
-            field_label=label,
-            data_type=kind,
-            custom_field=custom,
-            visible=True,
-            virtual_field=False,
-            type="used",
-            decimal_place=2,
-            private={"restricted": True, "type": "Low", "export": True} if name in ("CPF",) else None,
-            lookup={"module": {"api_name": target, "id": self.modules[target].described["id"]}} if target else {},
-            formula={},
-            rollup_summary={},
-        ) | {"view_type": {"view": True, "edit": True, "create": True, "quick_create": False}, "pick_list_values": []}
+        if kind not in self._like:
+            self._like[kind] = self.filler.record(self.source.tables["fields"], len(self._like))
+        field = copy.deepcopy(self._like[kind]) | {
+            "id": self.id(),
+            "api_name": name,
+            "display_label": label,
+            "field_label": label,
+            "data_type": kind,
+            "custom_field": custom,
+            "visible": True,
+            "virtual_field": False,
+            "type": "used",
+            "decimal_place": 2,
+            "private": {"restricted": True, "type": "Low", "export": True} if name == "CPF" else None,
+            "lookup": {"module": {"api_name": target, "id": self.modules[target].described["id"]}} if target else {},
+            "formula": {},
+            "rollup_summary": {},
+            "view_type": {"view": True, "edit": True, "create": True, "quick_create": False},
+            "pick_list_values": [],
+        }
         if kind in ("picklist", "multiselectpicklist"):
             values = self.source.tables["field_picklist_values"]
             field["pick_list_values"] = [
@@ -270,8 +275,11 @@ class World:
                 known["tag"] = self._tags(module, dice)
             record = self.filler.record(module.table, self._number(module.table.name), **known)
             for field in module.fields:
-                if field["data_type"] == "picklist" and record.get(field["api_name"]) is not None:
+                value = record.get(field["api_name"])
+                if field["data_type"] == "picklist" and value is not None:
                     record[field["api_name"]] = dice.choice(field["pick_list_values"])["display_value"]
+                if field["data_type"] == "lookup" and isinstance(value, dict) and value["id"] is None:
+                    record[field["api_name"]] = None
         else:
             record = {}
         for field in module.fields:
@@ -482,12 +490,14 @@ class World:
                     if parent == module.name:
                         self._hang(table_name, parent, record["id"], dice, 2)
                 told["added"] += 1
-            self.delete(module, dice.choice(sorted(module.records.keys() - self._touched)), self.now - dice.randrange(60, 3600))
-            told["deleted"] += 1
+            if known := sorted(module.records.keys() - self._touched):
+                self.delete(module, dice.choice(known), self.now - dice.randrange(60, 3600))
+                told["deleted"] += 1
         leads = self.modules["Leads"]
-        lead = next(record for record in leads.records.values() if not record["Converted__s"])
-        self._convert(lead, dice)
-        lead["Modified_Time"] = stamp(self.now - 30)
+        for lead in [record for record in leads.records.values() if not record["Converted__s"]][:1]:
+            self._convert(lead, dice)
+            lead["Modified_Time"] = stamp(self.now - 30)
+            self._touched.add(lead["id"])
         self._settings()
         if self._days == 2:
             self._reshape(dice)
