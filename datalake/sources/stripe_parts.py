@@ -122,8 +122,10 @@ def children_of_changed(run: StripeRun, ask: Ask) -> Iterator[Item]:
                     yield from _children(ask.table, parent.id, [], parent.at)
             alive = [parent.id for parent in batch if parent.record is not None and _is(parent.record, wanted)]
             yield from _read_all(run, ask.table, alive)
+            if feed:
+                feed.owners.difference_update(alive)
     if feed:
-        for owners in batches(feed.owners, CHUNK):
+        for owners in batches(sorted(feed.owners), CHUNK):
             yield from _read_all(run, ask.table, owners)
         yield Checkpoint({**ask.cursor, **feed.after})
 
@@ -301,7 +303,7 @@ class _Feed:
         anew = through is None or self.lost
         begin: int = horizon if anew else ask.cursor["through"]
         events = [event for event in run.events(begin - OVERLAP, ask) if event.type in ask.table.events and event.owner]
-        self.owners = [] if anew else list(dict.fromkeys(event.owner for event in events if event.id not in seen))
+        self.owners: set[str] = set() if anew else {event.owner for event in events if event.id not in seen}
         self.after: dict[str, Any] = feed_state(events, horizon)
         self.before: dict[str, Any] = self.after if anew else {"through": through, "seen": sorted(seen)}
         """State while the parents are still read. A first reading that stops goes on with what was told since it began."""
