@@ -24,7 +24,7 @@ class RawLake:
     """Raw logs and kept tokens in a folder. `env` points at the stand-in; more settings may be added to it."""
 
     def __init__(self, folder: Path, env: dict[str, str], **settings: str) -> None:
-        self.secrets = folder / "secrets.json"
+        self.secrets = Path(env.get("DATALAKE_SECRETS", folder / "secrets.json"))
         self.objects = Objects(str(folder / "lake"))
         self.settings = Settings.load({**env, "DATALAKE_SECRETS": str(self.secrets), **settings})
 
