@@ -15,7 +15,7 @@ from msgspec import Raw
 from datalake.lake.raw import Commit, RawLog
 from datalake.lake.raw import now as utc_now
 from datalake.model import Column, Table
-from datalake.sources.base import Ask, Checkpoint, Complete, Deleted, Item, Page, Permanent
+from datalake.sources.base import Ask, Checkpoint, Complete, Deleted, Item, Page, Permanent, Skipped
 from datalake.sources.paging import Line, by_commit, lines_of
 from datalake.sources.paging import full_list as told_if_changed
 from datalake.sources.records import Record, digest, elements, inner, pick
@@ -131,14 +131,45 @@ def children_of_changed(run: StripeRun, ask: Ask) -> Iterator[Item]:
 
 
 def children_of_all(run: StripeRun, ask: Ask) -> Iterator[Item]:
-    """Rows that change without a word: those of every living parent, once a day, told when one of them changed."""
+    """Rows that change without a word: those of every living parent, once a day, told when one of them changed.
+
+    Connected accounts may refuse one by one (those that manage themselves do): such an account's rows stay as they are.
+    """
     day = run.horizon // DAY
     if ask.window or ask.cursor.get("day") == day:
         return
     at = utc_now()
     owners = living(ask.parent, wanted=_is_metered) if ask.table.parent == "subscription_items" else living(ask.parent)
-    items = _read_all(run, ask.table, owners)
-    found = yield from told_if_changed((item for item in items if isinstance(item, Page)), ask.cursor.get("digest"), {}, at)
+    refusals: list[Skipped] = []
+    complete: list[Complete] = []
+
+    def read(owner: str) -> list[Item] | Skipped:
+        try:
+            return _read_children(run, ask.table, owner)
+        except Skipped as refusal:
+            return refusal
+
+    def listed() -> Iterator[Page]:
+        for rows in run.workers.each(owners, read):
+            if isinstance(rows, Skipped):
+                refusals.append(rows)
+                if ask.table.parent != "accounts" or len(refusals) == len(owners):
+                    raise rows
+                continue
+            yield from (item for item in rows if isinstance(item, Page))
+            complete.extend(item for item in rows if isinstance(item, Complete))
+
+    told, found = told_if_changed(listed(), ask.cursor.get("digest"), {}, at), ""
+    while not found:
+        try:
+            item = next(told)
+        except StopIteration as end:
+            found = end.value
+        else:
+            # With all parents read, what is missing is gone, wherever it was. Otherwise only what is missing in those read.
+            yield from complete if isinstance(item, Complete) and refusals else (item,)
+    if refusals:
+        ask.note(f"{len(refusals)} of {len(owners)} connected accounts refuse, their rows stay as they are: {refusals[0]}")
     yield Checkpoint({"digest": found, "day": day})
 
 

@@ -188,6 +188,23 @@ def test_connected_accounts_are_looked_into_once_a_day(stripe: Server, lake: Lak
     assert all(equals_the_ledger(lake, stripe, name) for name in names)
 
 
+def test_an_account_that_refuses_keeps_its_rows(stripe: Server, lake: Lake) -> None:
+    well(lake.sync("accounts", "persons"))
+    own = next(iter(lake.rows("accounts")))[0]
+    before = {key: row for key, row in lake.rows("persons").items() if row.record["account"] == own}
+    stripe.advance(1)
+    error = {"type": "invalid_request_error", "message": "This account manages itself."}
+    stripe.fault(f"/v1/accounts/{own}/persons", status=403, body=json.dumps({"error": error}))
+    done = well(lake.sync("persons"))
+    assert "1 of 3 connected accounts refuse" in done["persons"].notes[0]
+    assert "This account manages itself." in done["persons"].notes[0]
+    assert before.items() <= lake.rows("persons").items()
+    assert not any(row.deleted for row in before.values())
+    stripe.advance(1)
+    stripe.fault("/persons", status=403, body=json.dumps({"error": error}), times=99)
+    assert isinstance(lake.sync("persons")["persons"], Skipped)
+
+
 def test_an_account_that_leaves_while_it_is_looked_into_costs_only_its_rows(stripe: Server, lake: Lake) -> None:
     well(lake.sync("accounts"))
     stripe.control(delete=["account", next(iter(lake.rows("accounts")))[0]])
