@@ -231,6 +231,8 @@ class Source:
     """UTC offset of text that names a moment without one (`-03:00`, `Z`); empty: such text is no point in time."""
     extended_json: bool = False
     """Whether values that JSON has no type for come wrapped as MongoDB's Extended JSON: `{"$oid": "…"}`."""
+    empty_is_none: bool = False
+    """Whether an empty text stands for no value where a column is no text: `"due_date": ""`."""
     tables: dict[str, Table] = field(default_factory=dict)
 
     def group(self, layer: Layer) -> str:

@@ -76,7 +76,7 @@ def _dig(record: Any, path: tuple[str, ...]) -> Any:
 
 
 def _typed(value: Any, type_: Type, unit: str, source: Source) -> Any:
-    if value is None:
+    if value is None or (value == "" and source.empty_is_none and type_.kind not in ("string", "json")):
         return None
     match type_.kind:
         case "string":

@@ -70,6 +70,7 @@ def read_source(folder: Path, own: Path | None = None) -> tuple[Source, list[Ref
         cadence=head.match("cadence", r"\S+( \S+){4}", "write five fields of cron, such as 5 * * * *"),
         timestamps=head.choice("timestamps", dict(zip(TIME_UNITS, TIME_UNITS, strict=True))),
         extended_json=head.choice("json", {"plain": False, "extended": True}, "plain"),
+        empty_is_none=head.choice("empty", {"text": False, "none": True}, "text"),
         zone=head.match("zone", r"(Z|[+-]\d\d:\d\d)?", "write an offset from UTC, such as -03:00 or Z", ""),
     )
     if source.name != folder.name:

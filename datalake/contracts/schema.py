@@ -40,7 +40,7 @@ def contract_schema() -> Schema:
 
 def source_schema() -> Schema:
     """The schema of `<source>/_source.yaml`."""
-    optional = {"json", "zone", "records", "ignore", "fresh_within_hours"}
+    optional = {"empty", "json", "zone", "records", "ignore", "fresh_within_hours"}
     required = [key for key in SOURCE if key not in optional]
     return {"$schema": _DIALECT, "title": "Defaults of a source", **_object(SOURCE, _SOURCE_SHAPES, required)}
 
@@ -100,6 +100,7 @@ _SOURCE_SHAPES: dict[str, Schema] = {
     "cadence": {"type": "string", "pattern": r"^\S+( \S+){4}$"},
     "timestamps": {"enum": list(TIME_UNITS)},
     "json": {"enum": ["plain", "extended"]},
+    "empty": {"enum": ["text", "none"]},
     "zone": {"type": "string", "pattern": r"^(Z|[+-]\d\d:\d\d)$"},
     "records": {"type": "string"},
     "ignore": _TEXTS,

@@ -119,7 +119,7 @@ class Shapes:
             number,
             **common,
             rg=None if legal else f"{number:09d}",
-            data_nascimento=None if legal else "1990-05-17",
+            data_nascimento="" if legal else "1990-05-17",
             criado_em=local(at),
             enderecos=[address],
             inscricoes=[
@@ -564,6 +564,7 @@ class Shapes:
                 "status_solicitacao_cobranca": "REGISTRADO",
                 "valor_composicao": values,
                 "data_vencimento": due,
+                "data_quitacao": "",
                 "tipo_solicitacao_cobranca": "BOLETO_REGISTRADO",
                 "id_cliente": who["id"],
                 "id_referencia": id_,

@@ -128,7 +128,9 @@ class Scan:
         return self._judged(self._typed(split, usual, values), values)
 
     def _values(self, *, exact: bool) -> Values:
-        return Values(exact=exact, zone=self.source.zone, extended=self.source.extended_json)
+        return Values(
+            exact=exact, zone=self.source.zone, extended=self.source.extended_json, empty_is_none=self.source.empty_is_none
+        )
 
     def _read_json(self, parts: Iterable[int]) -> str:
         lake = "STRUCT(" + ", ".join(f"{quote(name)} {type_}" for name, type_ in _LAKE.items()) + ")"
@@ -170,7 +172,10 @@ class Scan:
 
     def _typed(self, split: str, usual: tuple[str, ...], values: Values) -> str:
         members = {column.text: column.picked(usual) for column in self.columns}
-        picked = ", ".join(f"CAST({text} AS VARCHAR) AS {quote(name)}" for name, text in members.items())
+        types = {column.text: column.type for column in self.columns}
+        picked = ", ".join(
+            f"{values.present(types[name], f'CAST({text} AS VARCHAR)')} AS {quote(name)}" for name, text in members.items()
+        )
         typed = ", ".join(
             f"{values.value(column.type, quote(column.text), column.unit)} AS {quote(column.typed)}" for column in self.columns
         )

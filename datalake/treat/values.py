@@ -64,6 +64,8 @@ class Values:
     """Offset of text that names a moment without one; empty: such text is no point in time."""
     extended: bool = False
     """Whether values may come wrapped as MongoDB's Extended JSON."""
+    empty_is_none: bool = False
+    """Whether an empty text is no value where the type is no text."""
     _mark: dict[str, str] = field(default_factory=_marks, repr=False)
     _names: count[int] = field(default_factory=count, repr=False)
 
@@ -179,7 +181,7 @@ class Values:
         """An object with no key twice; keys that the type does not name are left out."""
         map_, members, made = self._name(), self._name(), self._name()
         keys, values = f"{members}.k", f"{members}.v"
-        fields = [(quote(name), member(keys, values, name), inner) for name, inner in type_.fields]
+        fields = [(quote(name), self.present(inner, member(keys, values, name)), inner) for name, inner in type_.fields]
         pack = ", ".join(f"{name} := {self.value(inner, text, unit)}" for name, text, inner in fields)
         fits = [f"({text} IS NULL) = ({made}.{name} IS NULL)" for name, text, _inner in fields]
         checked = f"CASE WHEN {' AND '.join([f'NOT {doubled(keys)}', *fits])} THEN {made} END"
@@ -192,6 +194,11 @@ class Values:
         typed = f"list_transform({elements}, lambda {each}: {self.value(element, each, unit)})"
         checked = f"CASE WHEN starts_with({j}, '[') AND list_count({elements}) = list_count({made}) THEN {made} END"
         return _let(elements, f"CAST(json_transform({j}, {_LIST}) AS VARCHAR[])", _let(made, typed, checked))
+
+    def present(self, type_: Type, text: str) -> str:
+        """The JSON text of a value, NULL where it stands for none."""
+        speaks = not self.empty_is_none or type_.nested or type_.kind in ("string", "json")
+        return text if speaks else f"nullif({text}, '\"\"')"
 
     def keys(self, map_: str) -> str:
         """The keys of a MAP of JSON texts, in the order of `map_values`; NULL where there is no object."""

@@ -35,8 +35,9 @@ def table(columns: dict[str, str] | list[Column], **more: Any) -> Table:
     return dataclasses.replace(made_table, **more)
 
 
-def source(timestamps: str = "seconds", zone: str = "") -> Source:
-    return Source("shop", "Shop", "A shop.", "https://example.com", "https://example.com", "0 * * * *", timestamps, zone)
+def source(timestamps: str = "seconds", zone: str = "", *, empty_is_none: bool = False) -> Source:
+    address = "https://example.com"
+    return Source("shop", "Shop", "A shop.", address, address, "0 * * * *", timestamps, zone, empty_is_none=empty_is_none)
 
 
 def line(record: bytes | str | dict[str, Any], at: str = T1, add: dict[str, Any] | None = None, op: str | None = None) -> bytes:
@@ -67,9 +68,18 @@ def commit(lake: Lake, of: Table, *parts: list[bytes], rows: int | None = None, 
     )
 
 
-def treat(lake: Lake, of: Table, timestamps: str = "seconds", zone: str = "", from_commit: int | None = None) -> Batch | None:
+def treat(
+    lake: Lake,
+    of: Table,
+    timestamps: str = "seconds",
+    zone: str = "",
+    from_commit: int | None = None,
+    *,
+    empty_is_none: bool = False,
+) -> Batch | None:
     """Prepare and publish; the batch must pass."""
-    batch = prepare(lake, of, source=source(timestamps, zone), run_id="run", from_commit=from_commit)
+    shop = source(timestamps, zone, empty_is_none=empty_is_none)
+    batch = prepare(lake, of, source=shop, run_id="run", from_commit=from_commit)
     if batch is not None:
         assert batch.passed, batch.checks
         batch.commit()

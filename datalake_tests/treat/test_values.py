@@ -246,6 +246,37 @@ def test_text_without_an_offset_is_read_in_the_zone_of_the_source(lake: Lake, zo
     assert quarantined(lake, "column", "line") == [("at", 2)]
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_empty_text_is_no_value_where_the_source_says_so(lake: Lake, exact: bool) -> None:
+    terms = "struct{until:date,name:string}"
+    of = table(
+        [
+            column("id", "int64"),
+            column("day", "date"),
+            column("at", "timestamp"),
+            column("much", "decimal(9,2)"),
+            column("name", "string"),
+            column("terms", terms),
+            column("deep", "date", field=("inside", "day")),
+        ]
+    )
+    empty = {"day": "", "at": "", "much": "", "name": "", "terms": {"until": "", "name": ""}, "inside": {"day": ""}}
+    more = {"id": 2, "much": 1.25} if exact else {"id": 2, "much": 1}
+    commit(lake, of, [line({"id": 1, **empty}), line(more)])
+    treat(lake, of, empty_is_none=True)
+    names = ("id", "day", "at", "much", "name", "terms", "deep")
+    assert rows(lake, of, *names)[0] == (1, None, None, None, "", {"until": None, "name": ""}, None)
+    assert quarantined(lake, "column", "line") == []
+
+
+def test_empty_text_does_not_fit_where_the_source_says_nothing(lake: Lake) -> None:
+    of = table([column("id", "int64"), column("day", "date")])
+    commit(lake, of, [line({"id": 1, "day": ""}), line({"id": 2, "day": "2026-01-02"})])
+    treat(lake, of)
+    assert rows(lake, of, "id") == [(2,)]
+    assert quarantined(lake, "column", "line") == [("day", 1)]
+
+
 def test_columns_come_from_deep_down_and_from_the_request(lake: Lake) -> None:
     of = table(
         [
