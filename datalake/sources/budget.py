@@ -230,6 +230,8 @@ class _Lane:
             self._remaining, self._resets_at = report.remaining, report.resets_at
         elif report.resets_at > self._resets_at - report.exact:
             self._remaining = min(self._remaining, report.remaining)
+            # Of several tellings of one end the latest is safe: a call before it is refused.
+            self._resets_at = max(self._resets_at, report.resets_at)
 
     def open_at(self, now: float) -> float:
         """When a call may go as far as this limit is known."""
@@ -457,8 +459,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _server_time(headers: Mapping[str, str]) -> float:
-    """The server's clock when it answered. Its Date has whole seconds, so a clock that agrees with ours is taken as ours."""
+    """The server's clock when it answered. Its Date has whole seconds, so a clock that agrees with ours is taken as ours.
+
+    Another one is taken to be at its second's beginning: what is waited for then comes up to a second late, never early.
+    """
     here = time.time()
     date = email.utils.parsedate_tz(headers.get("Date", ""))
-    there = email.utils.mktime_tz(date) + 0.5 if date else here
-    return here if abs(there - here) < 2 else there
+    there = email.utils.mktime_tz(date) if date else here
+    return here if abs(there + 0.5 - here) < 2 else there

@@ -80,7 +80,8 @@ def serving(script: Callable[[Asked], Reply], certificate: Path | None = None) -
             server.asked.append(asked)
             reply = server.script(asked)
             content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-            self.send_response(reply.status)
+            # `send_response` adds a Date of its own.
+            (self.send_response_only if "Date" in reply.headers else self.send_response)(reply.status)
             if reply.length != -1:
                 self.send_header("Content-Length", str(len(content) if reply.length is None else reply.length))
             for name, value in reply.headers.items():

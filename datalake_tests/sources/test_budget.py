@@ -17,7 +17,8 @@ from datalake_tests.sources.scripted import QUICK, Asked, Reply, reading, servin
 
 
 class Windows:
-    """A script that allows `calls` in each window of `seconds`, and says so as `tells`: `headers` or `retry-after`."""
+    """A script that allows `calls` in each window of `seconds`, and says so as `tells`: `headers`, `retry-after`, or `clock`
+    (headers in whole seconds of a clock that stands still in another year)."""
 
     def __init__(self, calls: int, seconds: float, tells: str, latency: float = 0.01, passed: float = 0.0) -> None:
         self.calls = calls
@@ -45,11 +46,19 @@ class Windows:
                     "X-RateLimit-Remaining": str(remaining),
                     "X-RateLimit-Reset": f"{now + left:.3f}",
                 }
+            if self.tells == "clock":
+                remaining = self.calls - self.served[int(window)]
+                headers = {
+                    "X-RateLimit-Limit": str(self.calls),
+                    "X-RateLimit-Remaining": str(remaining),
+                    "X-RateLimit-Reset": str(1_767_225_600 + math.ceil(left)),
+                    "Date": "Thu, 01 Jan 2026 00:00:00 GMT",
+                }
             if allowed:
                 self.answered.append(asked.path)
             else:
                 self.limited += 1
-                headers["Retry-After"] = str(math.ceil(left))
+                headers |= {"Retry-After": str(math.ceil(left))} if self.tells != "clock" else {}
         time.sleep(self.latency)
         return Reply(b"{}", 200 if allowed else 429, headers)
 
@@ -67,6 +76,12 @@ def test_a_limit_told_in_headers_is_never_crossed(calls: int) -> None:
     work(script, calls * 5, Budget())
     assert script.limited == 0
     assert len(script.served) <= 7
+
+
+def test_a_limit_told_by_another_clock_in_whole_seconds_is_never_crossed() -> None:
+    script = Windows(20, 1.9, "clock")
+    work(script, 60, Budget())
+    assert script.limited == 0
 
 
 @pytest.mark.parametrize("calls", [3, 40])
