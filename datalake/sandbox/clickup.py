@@ -814,7 +814,7 @@ def _replies(stand_in: ClickUp) -> Iterator[Row]:
 
 def _goals(stand_in: ClickUp) -> Iterator[Row]:
     for goal in stand_in.world.all("goal"):
-        yield Row(stand_in.goal(goal))
+        yield Row({**stand_in.goal(goal), **({"folder_access": True} if goal["folder_id"] else {})})
 
 
 def _events(stand_in: ClickUp) -> Iterator[Row]:

@@ -241,8 +241,9 @@ def children_of_changed(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
     for commit, rows in by_commit(ask, *child.fields):
         newest: dict[tuple[Any, ...], ParentRow] = {}
         for row in rows:
-            newest.pop(row.fields[:1], None)
-            newest[row.fields[:1]] = row
+            if not row.add.get("silent"):
+                newest.pop(row.fields[:1], None)
+                newest[row.fields[:1]] = row
         parents = list(newest.values())
         for start in range(0, len(parents), BATCH):
             if start + BATCH <= skip:

@@ -51,6 +51,10 @@ class Known:
             self._rows[key] = (scope if isinstance(scope, str) else scope(record), mark)
         return Page(told, page.at, page.add) if told else None
 
+    def holds(self, page: Page) -> list[bool]:
+        """Of each record of a page, whether its row is known, in whatever form."""
+        return [msgspec.json.encode(self._key(record, page.add)).decode() in self._rows for record in page.records]
+
     def missing(self, scopes: Collection[str]) -> list[str]:
         """Keys of the rows of these scopes that no page brought. A row that moved to another scope is not missing."""
         return [key for key, (scope, _) in self._rows.items() if scope in scopes and key not in self._seen]

@@ -58,10 +58,10 @@ def modified_window(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
                 loading.add(name)
             low = run.since if ask.full or name not in read else max(run.since, 0 if all_of_them else read[name] - OVERLAP)
             by_list = all_of_them or name in loading
+            settled = 0 if name in loading else read[name] - OVERLAP
             walk = _walk(run, ask, workspace, low, until, archived=archived, by_list=by_list)
             for step, (page, moment) in enumerate(walk, 1):
-                if (news := known.news(lambda record: _scope(workspace, record), page)) is not None:  # noqa: B023 - used at once
-                    yield news
+                yield from _news(known, workspace, page, settled)
                 if name in loading:
                     read[name] = moment  # a first load that stops goes on from here
                 if step % STEPS_BETWEEN_CHECKPOINTS == 0:
@@ -75,6 +75,22 @@ def modified_window(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
         yield reached()
     for lost in {scope.partition("/")[0] for scope in known.scopes()} - run.workspaces().keys():
         ask.note(f"workspace {lost} is not read any more: its tasks stay as they are")
+
+
+def _news(known: Known, workspace: Workspace, page: Page, settled: int) -> Iterator[Page]:
+    """Tasks that are new or differ. Those that differ although ClickUp dates no change (a tag or an option was renamed) come
+    with the fact `silent`: what takes a call a task is not asked for again."""
+    held = {
+        pick(record, "id")[0]
+        for record, is_held in zip(page.records, known.holds(page), strict=True)
+        if is_held and int(pick(record, "date_updated")[0] or settled) < settled
+    }
+    news = known.news(lambda record: _scope(workspace, record), page)
+    told = news.records if news else ()
+    for silent in (False, True):
+        records = [record for record in told if (pick(record, "id")[0] in held) is silent]
+        if records:
+            yield Page(records, page.at, {"silent": True} if silent else {})
 
 
 def _scope(workspace: Workspace, record: Record) -> str:
