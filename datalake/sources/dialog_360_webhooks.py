@@ -111,7 +111,8 @@ def partner_events(run: Dialog360Run, ask: Ask) -> Iterator[Item]:  # noqa: ARG0
 def latest_status(run: Dialog360Run, ask: Ask) -> Iterator[Item]:  # noqa: ARG001 - the engine calls all alike
     """The state of each message of which a status came in, worked out of all its statuses, those read before included."""
     states: dict[tuple[str, ...], _State] = {}
-    first = last = int(ask.cursor.get("parent_sequence", 0)) + 1
+    last = int(ask.cursor.get("parent_sequence", 0))
+    first = last + 1
     for commit, rows in by_commit(ask, *_STATUS):
         for row in rows:
             states.setdefault(_message(row), _State()).add(row)
