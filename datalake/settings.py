@@ -144,12 +144,14 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Host names that the webhook receiver answers to, comma-separated; empty: loopback's (on AWS Lambda: any).",
     ),
-    Setting("ZOHO_CRM_CLIENT_ID", "", "Client id of the application registered in the API console of the data centre."),
+    Setting(
+        "ZOHO_CRM_CLIENT_ID", "", "Client id of the application registered in the API console of the data centre.", secret=True
+    ),
     Setting("ZOHO_CRM_CLIENT_SECRET", "", "Its client secret.", secret=True),
     Setting(
         "ZOHO_CRM_REFRESH_TOKEN",
         "",
-        "Refresh token of a self client, instead of `datalake connect zoho_crm`; made by a user with an administrator's profile.",
+        "Refresh token of a self client, instead of `datalake connect zoho_crm`; made by an administrator.",
         secret=True,
     ),
     Setting("ZOHO_CRM_DATA_CENTER", "us", "Where the Zoho account lives: us, eu, in, au, jp, cn, ca or sa."),
@@ -163,7 +165,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("MONGODB_DATABASE", "", "Database that holds the collections; empty: the one that MONGODB_URL names."),
     Setting("DATALAKE_CRON_MONGODB", "", "Cron (UTC) of MongoDB's schedule; empty: the contract's."),
-    Setting("CONTA_AZUL_CLIENT_ID", "", "Client id of the application registered at developers.contaazul.com."),
+    Setting("CONTA_AZUL_CLIENT_ID", "", "Client id of the application registered at developers.contaazul.com.", secret=True),
     Setting("CONTA_AZUL_CLIENT_SECRET", "", "Its client secret.", secret=True),
     Setting(
         "CONTA_AZUL_REFRESH_TOKEN",

@@ -47,28 +47,30 @@ def test_what_a_key_may_not_read_is_told_after_one_call_a_table(tmp_path: Path) 
     assert not list(Path(tmp_path).rglob("*.zst"))
 
 
-class Person:
-    """Opens the login page's address and is sent back with what the login server answers."""
+class Browser:
+    """Opens the login page and follows it back, after somebody else has tried to come back with a code of his own."""
 
-    def __init__(self, *answers: dict[str, str]) -> None:
-        self.answers = answers
-        self.pages: list[dict[str, str]] = []
+    def __init__(self) -> None:
         self.statuses: list[int] = []
 
     def __call__(self, url: str) -> None:
-        page = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-        self.pages.append(page)
-        threading.Thread(target=self._come_back, args=(page,)).start()
+        threading.Thread(target=self._open, args=(url,)).start()
 
-    def _come_back(self, page: dict[str, str]) -> None:
-        back = page["redirect_uri"].replace("localhost", "127.0.0.1")
-        for answer in self.answers:
-            query = "&".join(f"{name}={page.get(value, value)}" for name, value in answer.items())
+    def _open(self, url: str) -> None:
+        back = parse_qs(urlsplit(url).query)["redirect_uri"][0]
+        for address in (f"{back}?code=stolen&state=guessed", url):
             try:
-                with urllib.request.urlopen(f"{back}?{query}", timeout=5) as reply:
+                with urllib.request.urlopen(address, timeout=5) as reply:
                     self.statuses.append(reply.status)
             except urllib.error.HTTPError as error:
                 self.statuses.append(error.code)
+
+
+def refusing(url: str) -> None:
+    """A person who does not consent: the login page sends the browser back with an error."""
+    page = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    back = f"{page['redirect_uri']}?error=access_denied&state={page['state']}"
+    threading.Thread(target=lambda: urllib.request.urlopen(back, timeout=5).close()).start()
 
 
 @pytest.mark.parametrize("source", ["xero", "conta_azul", "zoho_crm"])
@@ -77,9 +79,9 @@ def test_the_browsers_login_ends_with_kept_tokens(tmp_path: Path, source: str) -
         env = {name: value for name, value in server.env.items() if not name.endswith("_REFRESH_TOKEN")}
         settings = Settings.load({"DATALAKE_URL": str(tmp_path / "lake"), **env})
         login = connect.LOGINS[source]
-        person = Person({"code": "sandbox-code", "state": "wrong"}, {"code": "sandbox-code", "state": "state"})
-        connect.log_in(settings, source, login, port=0, show=person)
-        assert person.statuses[0] == 400
+        browser = Browser()
+        connect.log_in(settings, source, login, port=0, show=browser)
+        assert browser.statuses[0] == 400
         assert "refresh" in (secret_store(settings).get(f"{source.upper()}_TOKEN") or "")
         tables = [table for table in contracts.load_source(source).tables.values() if table.core and table.parent is None]
         told = dict(connect.readable(contracts.load_source(source), settings, tables[:3]))
@@ -88,7 +90,6 @@ def test_the_browsers_login_ends_with_kept_tokens(tmp_path: Path, source: str) -
 
 def test_a_refused_login_keeps_nothing(tmp_path: Path) -> None:
     settings = Settings.load({"DATALAKE_URL": str(tmp_path / "lake"), "XERO_CLIENT_ID": "me", "XERO_CLIENT_SECRET": "canary-1"})
-    person = Person({"error": "access_denied", "state": "state"})
     with pytest.raises(SourceError, match=r"access_denied; nothing was kept"):
-        connect.log_in(settings, "xero", connect.LOGINS["xero"], port=0, show=person)
+        connect.log_in(settings, "xero", connect.LOGINS["xero"], port=0, show=refusing)
     assert secret_store(settings).get("XERO_TOKEN") is None

@@ -21,10 +21,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from datalake.sandbox.base import Row, answer
@@ -162,6 +162,7 @@ class ContaAzul:
         self.first_token = f"refresh-{secrets.token_hex(12)}"
         self._refresh = self.first_token
         self._access: dict[str, int] = {}
+        self._codes: set[str] = set()
         """When an access token ends."""
         self._expire_after = -1
         self._ignored: set[str] = set()
@@ -180,6 +181,7 @@ class ContaAzul:
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
+            Route("/oauth2/authorize", self.authorize),
             Route("/oauth2/token", self.token, methods=["POST"]),
             Route("/v1/{path:path}", self.get, methods=["GET"]),
         ]
@@ -335,12 +337,24 @@ class ContaAzul:
 
     # Login
 
+    async def authorize(self, request: Request) -> Response:
+        """The page on which a person consents: here at once."""
+        query = request.query_params
+        if query.get("client_id") != CLIENT_ID or query.get("response_type") != "code":
+            return answer({"error": "invalid_request"}, 400)
+        code = f"code-{secrets.token_hex(12)}"
+        self._codes.add(code)
+        return RedirectResponse(f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query.get('state', '')})}", 302)
+
     async def token(self, request: Request) -> Response:
         form = dict(parse_qsl((await request.body()).decode()))
         proof = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
         if request.headers.get("authorization") != f"Basic {proof}":
             return answer({"error": "invalid_client"}, 400)
-        by_code = form.get("grant_type") == "authorization_code" and form.get("code") == "sandbox-code"
+        by_code = form.get("grant_type") == "authorization_code"
+        if by_code and form.get("code") not in self._codes:
+            return answer({"error": "invalid_grant"}, 400)
+        self._codes.discard(form.get("code", ""))
         if not by_code and form.get("grant_type") != "refresh_token":
             return answer({"error": "unsupported_grant_type"}, 400)
         if not by_code and form.get("refresh_token") != self._refresh:

@@ -39,7 +39,7 @@ from datalake.sources.paging import full_list as told_if_changed
 from datalake.sources.progress import Progress
 from datalake.sources.records import Drop, Record, digest, elements, inner, pick
 
-TOKEN_URL = "https://auth.contaazul.com/oauth2/token"  # noqa: S105 - an address, no secret
+LOGIN = "https://auth.contaazul.com"
 LIMITS = (Limit(10, 1.0), Limit(600, 60.0))
 """Calls a company may make; Conta Azul tells neither in its answers."""
 BEGINNING = dt.datetime(2011, 1, 1, tzinfo=ZONE)
@@ -77,23 +77,28 @@ DATED = {
 }
 
 
-def open_run(settings: Settings, source: Source, progress: Progress) -> ContaAzulRun:
-    """A run with the login of CONTA_AZUL_CLIENT_ID and its kept refresh token. Raises SettingError for what is missing."""
-    base_url, moved = settings.base_url("conta_azul", source.base_url)
-    auth = OAuth(
+def oauth(settings: Settings) -> OAuth:
+    """The login of CONTA_AZUL_CLIENT_ID and its kept refresh token. Raises SettingError for what is missing."""
+    address, moved = settings.base_url("conta_azul", LOGIN)
+    return OAuth(
         settings,
         "conta_azul",
-        token_url=f"{base_url}/oauth2/token" if moved else TOKEN_URL,
+        token_url=f"{address}/oauth2/token",
         client_id=settings.require("CONTA_AZUL_CLIENT_ID"),
         client_secret=settings.require("CONTA_AZUL_CLIENT_SECRET"),
         moved=moved,
         refusals={"invalid_grant": "the refresh token was used, withdrawn or is too old; an administrator must consent again"},
     )
+
+
+def open_run(settings: Settings, source: Source, progress: Progress) -> ContaAzulRun:
+    """A run with the company's login. Raises SettingError for what is missing."""
+    base_url, moved = settings.base_url("conta_azul", source.base_url)
     http = Http(
         "conta_azul",
         base_url,
         moved=moved,
-        auth=auth,
+        auth=oauth(settings),
         budget=Budget(LIMITS, waiting=lambda seconds, why: progress.waiting("conta_azul", seconds, why)),
         secrets=settings.secrets(),
         note=progress.note,

@@ -30,7 +30,7 @@ from datalake.sources.oauth import OAuth
 from datalake.sources.paging import ParentRow, Walk, by_commit, lines_of
 from datalake.sources.paging import full_list as told_if_changed
 from datalake.sources.progress import Progress
-from datalake.sources.records import Record, elements, inner, pick, split
+from datalake.sources.records import Record, elements, inner, pick, single, split
 from datalake.sources.xero_tenants import SCOPES, Tenant, XeroRun, each_tenant, listed_parents, scope_is_missing
 
 OVERLAP = dt.timedelta(hours=1)
@@ -56,20 +56,24 @@ REFUSALS = {
 }
 
 
-def open_run(settings: Settings, source: Source, progress: Progress) -> XeroRun:
-    """A run with the login that is kept, or a custom connection. Raises SettingError where a setting is missing."""
-    custom = settings["XERO_CUSTOM_CONNECTION"].lower() in ("yes", "true", "1")
-    base_url, moved = settings.base_url("xero", source.base_url)
-    auth = Login(
+def oauth(settings: Settings) -> Login:
+    """The login that is kept, or that of a custom connection. Raises SettingError where a setting is missing."""
+    address, moved = settings.base_url("xero", LOGIN)
+    return Login(
         settings,
         "xero",
-        token_url=f"{base_url if moved else LOGIN}/connect/token",
+        token_url=f"{address}/connect/token",
         client_id=settings.require("XERO_CLIENT_ID"),
         client_secret=settings.require("XERO_CLIENT_SECRET"),
         moved=moved,
-        grant="client_credentials" if custom else "refresh_token",
+        grant="client_credentials" if _custom(settings) else "refresh_token",
         refusals=REFUSALS,
     )
+
+
+def open_run(settings: Settings, source: Source, progress: Progress) -> XeroRun:
+    """A run with its login. Raises SettingError where a setting is missing."""
+    base_url, moved = settings.base_url("xero", source.base_url)
     functions: dict[str, Callable[[Any, Ask], Iterator[Item]]] = {
         "budget_balances": budget_balances,
         "children_of_changed": children_of_changed,
@@ -81,7 +85,12 @@ def open_run(settings: Settings, source: Source, progress: Progress) -> XeroRun:
         "aged_by_contact": xero_reports.aged_by_contact,
         "ten_ninety_nine": xero_reports.ten_ninety_nine,
     }
+    auth, custom = oauth(settings), _custom(settings)
     return XeroRun(source, settings, auth, functions, base_url=base_url, moved=moved, custom=custom, progress=progress)
+
+
+def _custom(settings: Settings) -> bool:
+    return settings["XERO_CUSTOM_CONNECTION"].lower() in ("yes", "true", "1")
 
 
 def identify(run: XeroRun) -> str:
@@ -334,7 +343,7 @@ def budget_balances(run: XeroRun, ask: Ask) -> Iterator[Item]:
 
 def _balances(answer: Answer) -> Iterator[tuple[dict[str, Any], Record]]:
     """The balances of one budget, each with its account. `Budgets` is an array, or the budget itself."""
-    found = inner(answer.body, "Budgets") or b"[]"
+    found = inner(single(answer), "Budgets") or b"[]"
     for budget in [found] if bytes(memoryview(found)[:1]) == b"{" else elements(found):
         for line in elements(inner(budget, "BudgetLines") or b"[]"):
             account, code = pick(line, "AccountID", "AccountCode")
@@ -471,7 +480,7 @@ def _moment(value: Any) -> str:
 
 
 def _stamp(seconds: float) -> str:
-    return f"{dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=int(seconds)):%Y-%m-%dT%H:%M:%SZ}"
+    return (dt.datetime(1970, 1, 1) + dt.timedelta(seconds=int(seconds))).isoformat() + "Z"  # noqa: DTZ001 - the Z says it
 
 
 def _stamps(records: Sequence[Record]) -> list[str]:
