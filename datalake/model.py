@@ -232,7 +232,7 @@ class Source:
     extended_json: bool = False
     """Whether values that JSON has no type for come wrapped as MongoDB's Extended JSON: `{"$oid": "…"}`."""
     empty_is_none: bool = False
-    """Whether an empty text stands for no value where a column is no text: `"due_date": ""`."""
+    """Whether an empty text stands for no value where a column is no text: `"due_date": ""`; and 0 for no point in time."""
     tables: dict[str, Table] = field(default_factory=dict)
 
     def group(self, layer: Layer) -> str:

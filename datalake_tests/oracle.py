@@ -78,6 +78,8 @@ def _dig(record: Any, path: tuple[str, ...]) -> Any:
 def _typed(value: Any, type_: Type, unit: str, source: Source) -> Any:
     if value is None or (value == "" and source.empty_is_none and type_.kind not in ("string", "json")):
         return None
+    if value in ("0", 0) and source.empty_is_none and type_.kind == "timestamp":
+        return None
     match type_.kind:
         case "string":
             if isinstance(value, dict):

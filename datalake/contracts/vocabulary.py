@@ -53,7 +53,7 @@ SOURCE = {
     "cadence": "When it is read: cron, UTC.",
     "timestamps": "How numbers stand for points in time: `seconds` or `milliseconds`. ISO 8601 text is always read.",
     "json": "`extended` where values that JSON has no type for come as MongoDB's Extended JSON, such as {$oid: …}.",
-    "empty": "`none` where an empty text says that there is no value, in columns that are no text. Else it does not fit.",
+    "empty": "`none` where empty text is no value in columns that are no text, and 0 no point in time. Else it does not fit.",
     "zone": "Offset from UTC of text that names a moment without one, such as -03:00 or Z. Without it such text does not fit.",
     "records": "Where the records of a list sit in an answer.",
     "ignore": "Fields that no table of the source keeps; as `ignore` of a table.",

@@ -532,7 +532,7 @@ class ClickUp:
         spent = sum(each["_spent"] for each in self._spent(task))
         return {
             **_shown(task),
-            **{name: str(task[name]) if task[name] is not None else None for name in dates},
+            **{name: str(task[name]) if task[name] is not None else shape.nothing(task) for name in dates},
             "status": space["statuses"][task["_status"]],
             "creator": _without(self.person(task["_creator"]), ("initials",)),
             "assignees": [self.person(id_) for id_ in task["_assignees"]],

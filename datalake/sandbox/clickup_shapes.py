@@ -185,6 +185,11 @@ def task(id_: str, name: str, created: int, updated: int, number: int, team_: st
     }
 
 
+def nothing(task_: Object) -> str | None:
+    """How a date is written that is not there: ClickUp has three ways."""
+    return (None, None, None, "", "0")[task_["_priority"]]
+
+
 PRIORITIES = (None, ("1", "urgent", "#f50000"), ("2", "high", "#ffcc00"), ("3", "normal", "#6fddff"), ("4", "low", "#d8d8d8"))
 
 

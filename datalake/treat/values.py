@@ -65,7 +65,7 @@ class Values:
     extended: bool = False
     """Whether values may come wrapped as MongoDB's Extended JSON."""
     empty_is_none: bool = False
-    """Whether an empty text is no value where the type is no text."""
+    """Whether an empty text is no value where the type is no text; and 0 no point in time."""
     _mark: dict[str, str] = field(default_factory=_marks, repr=False)
     _names: count[int] = field(default_factory=count, repr=False)
 
@@ -198,6 +198,8 @@ class Values:
     def present(self, type_: Type, text: str) -> str:
         """The JSON text of a value, NULL where it stands for none."""
         speaks = not self.empty_is_none or type_.nested or type_.kind in ("string", "json")
+        if type_.kind == "timestamp" and self.empty_is_none:
+            return f"CASE WHEN {text} NOT IN ('\"\"', '\"0\"', '0') THEN {text} END"
         return text if speaks else f"nullif({text}, '\"\"')"
 
     def keys(self, map_: str) -> str:

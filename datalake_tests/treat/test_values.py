@@ -254,18 +254,20 @@ def test_empty_text_is_no_value_where_the_source_says_so(lake: Lake, exact: bool
             column("id", "int64"),
             column("day", "date"),
             column("at", "timestamp"),
+            column("since", "timestamp"),
+            column("until", "timestamp"),
             column("much", "decimal(9,2)"),
             column("name", "string"),
             column("terms", terms),
             column("deep", "date", field=("inside", "day")),
         ]
     )
-    empty = {"day": "", "at": "", "much": "", "name": "", "terms": {"until": "", "name": ""}, "inside": {"day": ""}}
+    empty = {"day": "", "at": "", "since": "0", "until": 0, "much": "", "name": "", "terms": {"until": "", "name": ""}, "inside": {"day": ""}}
     more = {"id": 2, "much": 1.25} if exact else {"id": 2, "much": 1}
     commit(lake, of, [line({"id": 1, **empty}), line(more)])
     treat(lake, of, empty_is_none=True)
-    names = ("id", "day", "at", "much", "name", "terms", "deep")
-    assert rows(lake, of, *names)[0] == (1, None, None, None, "", {"until": None, "name": ""}, None)
+    names = ("id", "day", "at", "since", "until", "much", "name", "terms", "deep")
+    assert rows(lake, of, *names)[0] == (1, None, None, None, None, None, "", {"until": None, "name": ""}, None)
     assert quarantined(lake, "column", "line") == []
 
 
