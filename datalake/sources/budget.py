@@ -128,6 +128,14 @@ class Budget:
             self._open_at = max(self._open_at, time.monotonic() + seconds)
             self._why = why
 
+    def spend(self, calls: int) -> None:
+        """Others, such as a run just before this one, have used so many calls of the declared limits: they count from now."""
+        with self._room:
+            now = time.monotonic()
+            for limit in self._declared:
+                for _ in range(calls):
+                    limit.count(now)
+
     def _refused(self, ticket: Ticket, headers: Mapping[str, str], report: _Report | None, now: float) -> float:
         told = retry_after(headers)
         if report is not None and report.remaining == 0 and report.resets_at > now:

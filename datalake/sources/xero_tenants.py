@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import functools
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from datalake.model import Source, Table
@@ -24,6 +25,8 @@ from datalake.sources.records import pick, split
 
 AT_ONCE = 5
 """Calls that Xero answers at once for one organisation."""
+A_MINUTE = 60
+"""Calls that Xero answers in a minute for one organisation."""
 
 _INVOICES = ("accounting.invoices", "accounting.transactions")
 _PAYMENTS = ("accounting.payments", "accounting.transactions")
@@ -62,6 +65,7 @@ class Tenant:
         self.id = id_
         self.name = name
         self.closed: QuotaSpent | Disconnected | None = None
+        self._heard = False
         self.http = run.session(self)
         self._run = run
 
@@ -82,7 +86,7 @@ class Tenant:
         if self.closed is not None:
             raise type(self.closed)(f"{table.id}: {self.closed}")
         headers = {"If-Modified-Since": modified_since.rstrip("Z")} if modified_since else {}
-        ask = partial(
+        ask = functools.partial(
             self.http.get, table.id, path, params, headers=headers, cursor=cursor, accept=(401, 403, 404, 410, *accept)
         )
         try:
@@ -102,6 +106,12 @@ class Tenant:
         if answer.headers.get("X-DayLimit-Remaining") == "0":
             self.closed = QuotaSpent(f"{self.name} has no call left today")
         return answer
+
+    def hear(self, remaining: str) -> None:
+        """The first answer of a run tells how much of the minute was used before: by another run, or another program."""
+        if remaining.isdigit() and not self._heard:
+            self._heard = True
+            self.http.budget.spend(max(0, A_MINUTE - 1 - int(remaining)))
 
 
 class XeroRun(HttpRun):
@@ -139,11 +149,11 @@ class XeroRun(HttpRun):
                 self._tenants = self._open_tenants()
             return self._tenants
 
-    @property
+    @functools.cached_property
     def now(self) -> dt.datetime:
-        """Xero's clock when the run began."""
-        date = email.utils.parsedate_to_datetime(self.connections().headers["Date"])
-        return date.replace(tzinfo=dt.UTC) if date.tzinfo is None else date.astimezone(dt.UTC)
+        """Xero's clock when the run began, UTC; this machine's where the answer names no time."""
+        date = email.utils.parsedate_tz(self.connections().headers.get("Date", ""))
+        return dt.datetime.fromtimestamp(email.utils.mktime_tz(date) if date else time.time(), dt.UTC)
 
     @property
     def today(self) -> dt.date:
@@ -216,6 +226,8 @@ class XeroRun(HttpRun):
 
     def _classify(self, answer: Answer, tenant: Tenant | None) -> Verdict | None:
         """Xero's limits by `X-Rate-Limit-Problem`: concurrent, minute and day of an organisation, minute of the app."""
+        if tenant is not None:
+            tenant.hear(answer.headers.get("X-MinLimit-Remaining", ""))
         if answer.status != 429:
             return None
         problem = answer.headers.get("X-Rate-Limit-Problem", "").lower()

@@ -91,6 +91,15 @@ def test_a_declared_limit_is_kept(calls: int) -> None:
     assert script.limited <= calls * 5 // 100  # a busy machine may bring a call to the server late
 
 
+def test_calls_of_others_count_as_well() -> None:
+    budget = Budget([Limit(3, 0.4)])
+    budget.leave(budget.enter("one"))
+    budget.spend(2)
+    ticket = budget.enter("one")
+    assert ticket.waited >= 0.35
+    budget.leave(ticket)
+
+
 def test_a_limit_of_each_operation_binds_that_operation_alone() -> None:
     budget = Budget(each_operation=Limit(2, 5.0))
     began = time.monotonic()

@@ -268,6 +268,26 @@ def test_at_most_five_calls_are_open_for_one_organisation(xero: Server, tmp_path
     assert {call["status"] for call in xero.calls()} == {200}
 
 
+def test_what_was_used_of_the_minute_before_the_run_counts(xero: Server, tmp_path: Path) -> None:
+    xero.control(limits={"minute": 60, "day": 10_000, "concurrent": 5})
+    lake = RawLake(tmp_path, xero.env, XERO_CALLS_A_MINUTE="60")
+    lake.sync("users", "accounts", "items", "currencies", "tax_rates", "contacts", "invoices")
+    run = open_run(SOURCE, lake.settings, LogProgress())
+    try:
+        tenant = run.tenants[0]  # type: ignore[attr-defined]  # the run of this source
+        users = SOURCE.tables["users"]
+        left = int(tenant.get(users, users.path).headers["X-MinLimit-Remaining"])
+        assert left < 55
+        for _ in range(left):
+            tenant.get(users, users.path)
+        assert tenant.http.calls(users.id)["waited"] < 1
+        # This run made fewer than sixty calls, yet the next one has to wait.
+        assert tenant.http.budget._declared[0].open_at() > time.monotonic() + 30
+        assert 429 not in {call["status"] for call in xero.calls()}
+    finally:
+        run.close()
+
+
 def test_a_spent_day_ends_one_organisation_keeps_its_rows_and_leaves_the_others_going(xero: Server, tmp_path: Path) -> None:
     first, second = tenants(xero)
     lake = RawLake(tmp_path, xero.env)
