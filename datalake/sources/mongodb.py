@@ -51,8 +51,8 @@ def identify(run: MongoRun) -> str:
                 else "for a time that the user may not see (needs read on local)"
             )
             changes = f"changes are told {memory}"
-            if oplog and oplog.hours < 24:
-                changes += "; a day or more is advised, enlarge the oplog where it does not fill by itself"
+            if oplog and oplog.full and oplog.hours < 24:
+                changes += "; it should be a day or more: enlarge the oplog"
         else:
             changes = "no replica set, so changes are found by update fields and deletions by whole readings"
         version = run.client.server_info()["version"]

@@ -4,8 +4,9 @@ Plain are text, booleans, null, objects, lists, finite doubles (always with a po
 64-bit integers that 32 bits cannot hold. All other types are canonical: `{"$date":{"$numberLong":"…"}}`, `{"$oid":"…"}`.
 `bson.json_util.loads` makes the same document of it again. Asking a server lives elsewhere.
 
-The quick way decodes with pymongo's C code and encodes with msgspec. What that pair would lose without a word (NaN, and the
-deprecated types undefined, symbol and DBPointer) is looked for in the bytes; such documents go the exact way, value by value.
+The quick way decodes with pymongo's C code and encodes with msgspec. What that pair would lose without a word (NaN, options of
+regular expressions, the deprecated types undefined, symbol and DBPointer) is looked for in the bytes; such documents go the
+exact way, value by value. Of a name that stands twice in one object, which MongoDB's drivers never write, the last is kept.
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ def _suspects(batch: bytes) -> Iterator[int]:
     """
     data = np.frombuffer(batch, np.uint8)
     first, second = data[:-2], data[1:-1]
-    named = ((first == 0x06) | (first == 0x0C) | (first == 0x0E)) & ((second != 0) | (data[2:] != 0))
+    kind = (first == 0x06) | (first == 0x0B) | (first == 0x0C) | (first == 0x0E)
+    named = kind & ((second != 0) | (data[2:] != 0))
     infinite = (first >= 0xF0) & ((second == 0x7F) | (second == 0xFF))
     return iter(np.flatnonzero(named | infinite).tolist())
 

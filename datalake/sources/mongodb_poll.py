@@ -109,7 +109,7 @@ def _trash(run: MongoRun, table: Table, state: dict[str, Any]) -> Iterator[Item]
     run.count(table.id, calls=1)
     found = list(database.get_collection(TRASH, EXACT).find(wanted, {"_deletedAt": 1}))
     marks: list[Record] = [key_bytes([each["_id"], each["_deletedAt"]]) for each in found]
-    times = [text(each["_deletedAt"].as_datetime()) for each in found]
+    times = [text(_moment(each["_deletedAt"])) for each in found]
     fresh = {mark for mark, _ in seen.fresh(marks, times)}
     ids = [each["_id"] for mark, each in zip(marks, found, strict=True) if mark in fresh]
     if ids:
@@ -133,7 +133,11 @@ def _field(table: Table) -> str:
 def _date(document: bytes, field: str) -> dt.datetime:
     """The date in the update field. Where lists lie on the path it is the oldest possible one: such documents come again."""
     value = dig(document, field.split("."))
-    return value.as_datetime() if isinstance(value, DatetimeMS) and 0 <= int(value) < _LATEST else _OLDEST
+    return _moment(value) if isinstance(value, DatetimeMS) and 0 <= int(value) < _LATEST else _OLDEST
+
+
+def _moment(value: DatetimeMS) -> dt.datetime:
+    return _OLDEST + dt.timedelta(milliseconds=int(value))
 
 
 def _check_index(run: MongoRun, ask: Ask, field: str) -> None:

@@ -50,7 +50,7 @@ class Oplog:
     first: int
     last: int
     full: bool
-    """Whether it is as large as it may be, so that each new entry pushes out the oldest."""
+    """Whether it has lost entries: it no longer begins with the one that began the replica set."""
 
     @property
     def hours(self) -> float:
@@ -173,14 +173,12 @@ class MongoRun:
         """The server's memory of changes; None where the user may not look or there is none."""
         entries = self.client.local["oplog.rs"]
         try:
-            first, last = (entries.find_one({}, {"ts": 1}, sort=[("$natural", way)]) for way in (1, -1))
-            size = self.client.local.command("collStats", "oplog.rs")
+            first, last = (entries.find_one({}, {"ts": 1, "o.msg": 1}, sort=[("$natural", way)]) for way in (1, -1))
         except errors.OperationFailure:
             return None
         if first is None or last is None:
             return None
-        most = size.get("maxSize") or 0
-        return Oplog(first["ts"].time, last["ts"].time, full=bool(most and size["size"] >= 0.9 * most))
+        return Oplog(first["ts"].time, last["ts"].time, full=first.get("o", {}).get("msg") != "initiating set")
 
     @contextlib.contextmanager
     def told(self, what: str) -> Iterator[None]:
