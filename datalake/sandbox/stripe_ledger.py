@@ -8,7 +8,8 @@ from typing import Any
 
 from datalake.sandbox.base import Row
 from datalake.sandbox.stripe_business import DAY, EVENTS_KEPT
-from datalake.sandbox.stripe_company import PARTS, Company
+from datalake.sandbox.stripe_catalogue import PARTS
+from datalake.sandbox.stripe_company import Company
 from datalake.sandbox.stripe_more_objects import SHAPES, make
 from datalake.sandbox.stripe_objects import Object
 

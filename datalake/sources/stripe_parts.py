@@ -136,7 +136,7 @@ def children_of_all(run: StripeRun, ask: Ask) -> Iterator[Item]:
     Connected accounts may refuse one by one (those that manage themselves do): such an account's rows stay as they are.
     """
     day = run.horizon // DAY
-    if ask.window or ask.cursor.get("day") == day:
+    if ask.cursor.get("day") == day and not ask.window:
         return
     at = utc_now()
     owners = living(ask.parent, wanted=_is_metered) if ask.table.parent == "subscription_items" else living(ask.parent)
