@@ -261,6 +261,8 @@ class Zoho:
             case _ if "/".join(parts) in SETTINGS or parts[0] == "settings":
                 table, records = SETTINGS.get("/".join(parts), (parts[-1], parts[-1]))
                 rows = list(self.world.lists[table][""].values())
+                if table in ("business_hours", "fiscal_year"):
+                    return {records: rows[0]}
                 return self._page(records, rows, query)
         module = self._module(parts[0])
         match parts[1:]:
@@ -423,6 +425,8 @@ class Zoho:
         if module is None:
             raise Refusal(400, "INVALID_MODULE", "the module name given seems to be invalid")
         rows = module.fields if what == "fields" else list(self.world.lists[what][module.name].values())
+        if what in ("custom_views", "tags"):
+            return self._page(what, rows, query)
         return {what: rows} if rows else None
 
     # Exports

@@ -44,6 +44,8 @@ SIZES = {
 }  # fmt: skip
 """Records of each standard module at scale 1."""
 CUSTOM_SIZE = 24
+SETTLED = 5
+"""Days after its last change from which a record may be deleted."""
 STAGES = ("Qualificação", "Proposta", "Negociação", "Fechado ganho", "Fechado perdido")
 CHOICES = ("Alta", "Média", "Baixa")
 EVERY_MODULE = ("layouts", "custom_views", "related_lists", "tags", "assignment_rules")
@@ -88,8 +90,8 @@ class World:
         self._like: dict[str, Object] = {}
         """A description of a field of each data type: a field differs from it by what tells it apart."""
         self._days = 0
-        self._touched: set[str] = set()
-        """Records that changed since time last began to pass: what nobody can have read is not deleted."""
+        self._touched: dict[str, int] = {}
+        """The day on which a record came or changed. Nothing is deleted soon after: somebody must have read it before."""
         self._found()
 
     # How it begins
@@ -128,6 +130,11 @@ class World:
         if table.name == "organization":
             record["zgid"] = self.org_id
             record["license_details"] = {**(record["license_details"] or {}), "paid_type": "enterprise"}
+        if table.name == "assignment_rules":
+            for by in filter(None, (record["created_by"], record["modified_by"])):
+                by["zuid"] = 6_000_000 + self._number("zuid")
+        if table.name == "currencies":
+            record["exchange_rate"] = "1.000000000"
         self.lists[table.name][scope][id_] = record
         return record
 
@@ -149,7 +156,7 @@ class World:
         for territory in self.lists["territories"][""].values():
             territory["manager"] = self._named(users[0], "full_name")
         for rate, currency in zip((1.0, 5.43, 6.17, 0.0039), self.lists["currencies"][""].values(), strict=False):
-            currency["exchange_rate"] = rate
+            currency["exchange_rate"] = f"{rate:.9f}"
         table = self.source.tables["user_territories"]
         for user in users:
             for territory in dice.sample(list(self.lists["territories"][""].values()), 2):
@@ -215,7 +222,8 @@ class World:
     def add_field(self, module: Module, name: str, label: str, kind: str, target: str, *, custom: bool) -> Object:
         """A field as the settings describe it."""
         if kind not in self._like:
-            self._like[kind] = self.filler.record(self.source.tables["fields"], len(self._like))
+            bare: Object = {"default_value": None, "file_upolad_optionlist": [], "allowed_modules": []}
+            self._like[kind] = self.filler.record(self.source.tables["fields"], len(self._like), **bare)
         field = copy.deepcopy(self._like[kind]) | {
             "id": self.id(),
             "api_name": name,
@@ -291,7 +299,8 @@ class World:
         if module.name in SUBFORMS:
             self._lines(module, record, dice)
         module.records[id_] = record
-        self._touched.add(id_)
+        if self._days:
+            self._touched[id_] = self._days
         return record
 
     def _lead(self, record: Object, dice: random.Random) -> None:
@@ -431,7 +440,7 @@ class World:
 
     def update(self, module: Module, record: Object, dice: random.Random, at: int) -> None:
         """Somebody works on a record, and on what hangs on it."""
-        self._touched.add(record["id"])
+        self._touched[record["id"]] = self._days
         texts = [
             field["api_name"]
             for field in module.fields
@@ -464,7 +473,6 @@ class World:
     def advance(self, seconds: int) -> Object:
         """Let time pass, day by day. Tells how much happened."""
         told: dict[str, int] = defaultdict(int)
-        self._touched.clear()
         until = self.now + seconds
         while self.started + (self._days + 1) * DAY <= until:
             self._days += 1
@@ -490,14 +498,14 @@ class World:
                     if parent == module.name:
                         self._hang(table_name, parent, record["id"], dice, 2)
                 told["added"] += 1
-            if known := sorted(module.records.keys() - self._touched):
+            if known := sorted(id_ for id_ in module.records if self._touched.get(id_, -SETTLED) <= self._days - SETTLED):
                 self.delete(module, dice.choice(known), self.now - dice.randrange(60, 3600))
                 told["deleted"] += 1
         leads = self.modules["Leads"]
         for lead in [record for record in leads.records.values() if not record["Converted__s"]][:1]:
             self._convert(lead, dice)
             lead["Modified_Time"] = stamp(self.now - 30)
-            self._touched.add(lead["id"])
+            self._touched[lead["id"]] = self._days
         self._settings()
         if self._days == 2:
             self._reshape(dice)

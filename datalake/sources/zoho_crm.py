@@ -31,7 +31,7 @@ from datalake.sources.http import Answer, Http
 from datalake.sources.paging import ParentRow, Walk, by_commit
 from datalake.sources.paging import full_list as told_if_changed
 from datalake.sources.progress import Progress
-from datalake.sources.records import Record, elements, inner, split
+from datalake.sources.records import Record, elements, inner, single, split
 from datalake.sources.zoho_crm_access import (
     FEWEST_AT_ONCE,
     accounts_url,
@@ -65,6 +65,8 @@ SHARED = {
 }
 """Lists that more than one table needs."""
 
+SINGLE = frozenset({"zoho_crm.business_hours", "zoho_crm.fiscal_year"})
+"""Settings of which there is one, answered as an object and not as a list."""
 HISTORIES = frozenset({"deal_stage_history", "record_timeline"})
 """Lists of what happened: rows that a later answer leaves out are not gone."""
 
@@ -367,6 +369,9 @@ def _pages(
             return
         if answer.status != 200:
             raise answer.fault("the list was refused", Skipped if refused(answer) else Permanent)
+        if table_id in SINGLE:
+            yield Page([single(answer, records)], answer.at)
+            return
         found = split(answer, records, ("info",))
         info = found.facts["info"] or {}
         if info.get("next_page_token"):
