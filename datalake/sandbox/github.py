@@ -3,8 +3,8 @@
 What tests may change by `POST /_sandbox/control` (any of): `rate_limit` {"limit", "window" (seconds), "resource" ("core" or
 "graphql")}, `app` {"id", "public_key" (PEM)} registers a GitHub App, `token_uses` (calls an installation token lives),
 `revoke` (true: no personal token is good any more), `graphql_most` (nodes a query may ask for before it times out),
-`stars` {"repository", "count"}, `rename` {"repository", "to"}, `no_issues` (a repository that turns
-its issues off), `partial` (true: answers say that SSO left rows out).
+`stars` {"repository", "count"}, `react` (a repository whose newest issue gets a reaction without a trace), `rename`
+{"repository", "to"}, `no_issues` (a repository that turns its issues off), `partial` (true: SSO leaves rows out).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
 
 import jwt
 import msgspec
@@ -25,12 +24,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from datalake.sandbox.base import Row, StandIn, answer
+from datalake.sandbox.github_answers import DOCS, Refused, paged, whole
 from datalake.sandbox.github_graphql import Graph
+from datalake.sandbox.github_more import More
+from datalake.sandbox.github_more_routes import MoreRoutes
 from datalake.sandbox.github_records import API, Owner, Record, Repository, Thing, account, iso, organization, repository_record
 from datalake.sandbox.github_world import World
 
 _VERSIONS = ("2022-11-28", "2026-03-10")
-_DOCS = "https://docs.github.com/rest"
 _MOST_FILTERED = 1_000
 _DEEPEST_PAGE = 400
 _WHOLE = {"issues": "issues", "issues/comments": "issue_comments", "pulls/comments": "pull_request_review_comments"}
@@ -71,22 +72,14 @@ class Rate:
         return now + max(0, math.ceil(self.began + self.window - time.monotonic()))
 
 
-class Refused(Exception):
-    """An answer other than 200."""
-
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None, **more: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers or {}
-        self.body = {"message": message, "documentation_url": _DOCS, "status": str(status), **more}
-
-
 class GitHub:
     """The system: a world, the credentials that open it, and its answers."""
 
     def __init__(self, world: World, *, limits: bool) -> None:
         self.world = world
-        self.graph = Graph(world)
+        self.more = More(world)
+        self.more_routes = MoreRoutes(self.more)
+        self.graph = Graph(world, self.more)
         self.limits = limits
         self.limit = Rate().limit if limits else 10**9
         person = world.people[0]["login"]
@@ -113,7 +106,10 @@ class GitHub:
         return self.world.advance(seconds)
 
     def ledger(self, table: str) -> Iterable[Row]:
-        return self.world.ledger(table, ("acme", "acme-labs"))
+        seen = ("acme", "acme-labs")
+        if table in self.more.kinds:
+            return self.more.ledger(table, [self.world.owners[login] for login in seen])
+        return self.world.ledger(table, seen)
 
     def environment(self, url: str) -> dict[str, str]:
         return {"GITHUB_BASE_URL": url, "GITHUB_TOKEN": "ghp_sandbox"}
@@ -135,6 +131,8 @@ class GitHub:
                     self.graphql_most = value
                 case "stars":
                     self.world.give_stars(self.world.names[value["repository"].lower()], value["count"])
+                case "react":
+                    self.world.react(self.world.names[value.lower()])
                 case "rename":
                     self.world.rename(self.world.names[value["repository"].lower()], value["to"])
                 case "no_issues":
@@ -167,6 +165,10 @@ class GitHub:
             get("/orgs/{org}/members", self._members),
             get("/orgs/{org}/teams", self._teams),
             get("/orgs/{org}/teams/{slug}/members", self._team_members),
+            get("/orgs/{org}/{rest:path}", self._of_organization),
+            get("/organizations/{id:int}/{rest:path}", self._of_organization_by_id),
+            get("/organizations/{org}/{rest:path}", self._of_organization),
+            get("/user/{id:int}", self._account_by_id),
             get("/repos/{owner}/{repo}", self._by_name),
             get("/repos/{owner}/{repo}/{rest:path}", self._by_name),
             get("/repositories/{id:int}", self._by_id),
@@ -185,7 +187,7 @@ class GitHub:
                 message = (
                     f"API rate limit exceeded for user ID {len(token.login)}. If you reach out to GitHub Support, tell it."
                 )
-                return answer({"message": message, "documentation_url": _DOCS}, 403, self._headers(token.core))
+                return answer({"message": message, "documentation_url": DOCS}, 403, self._headers(token.core))
             try:
                 reply = handler(request, token)
             except Refused as refused:
@@ -297,7 +299,7 @@ class GitHub:
         return [owner for owner in self.world.owners.values() if owner.kind == "Organization"]
 
     def _installations(self, request: Request, _app: Record) -> Response:
-        return self._paged(request, [self._installation(owner) for owner in self._organizations()])
+        return paged(request, [self._installation(owner) for owner in self._organizations()])
 
     def _installation_of(self, request: Request, _app: Record) -> Response:
         owner = self.world.owners.get(request.path_params["org"])
@@ -318,26 +320,6 @@ class GitHub:
 
     # -- lists -----------------------------------------------------------------------------------------------------
 
-    def _paged(
-        self, request: Request, items: Sequence[Any], wrap: str = "", path: str = "", most: int | None = None
-    ) -> Response:
-        """One page with its Link header; `path` replaces the one asked for in the links, as GitHub does."""
-        size = _whole(request, "per_page", 30, 100)
-        page = _whole(request, "page", 1, 10**9)
-        reachable = items[:most] if most is not None else items
-        last = max(1, math.ceil(len(reachable) / size))
-        links = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
-        if page == 1:
-            del links["prev"], links["first"]
-        if page >= last:
-            del links["next"], links["last"]
-        base = f"{request.url.scheme}://{request.url.netloc}{path or request.url.path}"
-        asked = {k: v for k, v in request.query_params.items() if k != "page"}
-        link = ", ".join(f'<{base}?{urlencode({**asked, "page": number})}>; rel="{rel}"' for rel, number in links.items())
-        shown = [item.show() if isinstance(item, Thing) else item for item in reachable[(page - 1) * size : page * size]]
-        body = {"total_count": len(items), wrap: shown} if wrap else shown
-        return answer(body, headers={"link": link} if link else None)
-
     def _rate_limit(self, _request: Request, token: Token) -> Response:
         def told(rate: Rate) -> Record:
             left = max(0, rate.limit - rate.used)
@@ -348,42 +330,50 @@ class GitHub:
 
     def _user(self, request: Request, token: Token) -> Response:
         del request
-        return answer(self._profile(token.login))
+        return answer(self.more.profile(self._who(token.login)))
 
     def _account(self, request: Request, _token: Token) -> Response:
-        return answer(self._profile(request.path_params["login"]))
+        return answer(self._profile(self._who(request.path_params["login"])))
 
-    def _profile(self, login: str) -> Record:
-        owner = self.world.owners.get(login)
-        person = next((p for p in self.world.people if p["login"] == login), None)
-        if owner is not None:
-            person = account(owner.login, owner.id, owner.kind)
-        if person is None:
-            raise Refused(404, "Not Found")
-        unknown = dict.fromkeys(("bio", "blog", "company", "email", "hireable", "location", "twitter_username"))
-        counts = dict.fromkeys(("followers", "following", "public_gists", "public_repos"), 0)
-        return {**person, **unknown, **counts, "name": login.title(), "created_at": iso(0), "updated_at": iso(self.now)}
+    def _account_by_id(self, request: Request, _token: Token) -> Response:
+        return answer(self._profile(self._who(request.path_params["id"])))
+
+    def _who(self, which: str | int) -> Record:
+        """The person or organization of a login or id."""
+        owners = self.world.owners.values()
+        known = [account(owner.login, owner.id, owner.kind) for owner in owners]
+        for person in [*known, *self.world.people, *(member for owner in owners for member in owner.members.values())]:
+            if which in (person["login"], person["id"]):
+                return person
+        raise Refused(404, "Not Found")
+
+    def _profile(self, person: Record) -> Record:
+        """The profile, which takes note that it was shown where it is a member's."""
+        for owner in self.world.owners.values():
+            for row in self.more.told("users", owner) if person["id"] in owner.members else ():
+                if row.record["id"] == person["id"]:
+                    return row.show()
+        return self.more.profile(person)
 
     def _user_orgs(self, request: Request, token: Token) -> Response:
         names = token.sees if token.member else ()
         addresses = [f"{what}_url" for what in ("repos", "events", "hooks", "issues", "members", "public_members", "avatar")]
         kept = ("login", "id", "node_id", "url", "description", *addresses)
         whole = [organization(self.world.owners[name], self.world.repositories.values()) for name in names]
-        return self._paged(request, [{name: record[name] for name in kept} for record in whole])
+        return paged(request, [{name: record[name] for name in kept} for record in whole])
 
     def _repositories(self, logins: Iterable[str], token: Token) -> list[Record]:
         owned = [r for r in self.world.repositories.values() if r.owner.login in logins and r.owner.login in token.sees]
         records = [repository_record(r) for r in sorted(owned, key=lambda r: r.full_name)]
-        # A token to clone with, for private repositories only and new in every answer.
-        return [r | ({"temp_clone_token": f"CLONE{secrets.token_hex(12)}"} if r["private"] else {}) for r in records]
+        return [_with_clone_token(record) for record in records]
 
     def _user_repositories(self, request: Request, token: Token) -> Response:
-        return self._paged(request, self._repositories([request.path_params.get("login", token.login)], token))
+        return paged(request, self._repositories([request.path_params.get("login", token.login)], token))
 
     def _installation_repositories(self, request: Request, token: Token) -> Response:
         if token.expires is None:
             raise Refused(403, "You must authenticate with an installation access token in order to list repositories")
-        return self._paged(request, self._repositories(token.sees, token), wrap="repositories")
+        return paged(request, self._repositories(token.sees, token), wrap="repositories")
 
     def _owner(self, request: Request, token: Token) -> Owner:
         owner = self.world.owners.get(request.path_params["org"])
@@ -391,17 +381,26 @@ class GitHub:
             raise Refused(404, "Not Found")
         return owner
 
+    def _of_organization(self, request: Request, token: Token) -> Response:
+        return self.more_routes.of_organization(request, self._owner(request, token), request.path_params["rest"])
+
+    def _of_organization_by_id(self, request: Request, token: Token) -> Response:
+        for owner in self._organizations():
+            if owner.id == request.path_params["id"] and owner.login in token.sees:
+                return self.more_routes.of_organization(request, owner, request.path_params["rest"])
+        raise Refused(404, "Not Found")
+
     def _organization(self, request: Request, token: Token) -> Response:
         return answer(organization(self._owner(request, token), self.world.repositories.values()))
 
     def _organization_repositories(self, request: Request, token: Token) -> Response:
-        return self._paged(request, self._repositories([self._owner(request, token).login], token))
+        return paged(request, self._repositories([self._owner(request, token).login], token))
 
     def _members(self, request: Request, token: Token) -> Response:
-        return self._paged(request, list(self._owner(request, token).members.values()))
+        return paged(request, list(self._owner(request, token).members.values()))
 
     def _teams(self, request: Request, token: Token) -> Response:
-        return self._paged(request, list(self._owner(request, token).teams.values()))
+        return paged(request, list(self._owner(request, token).teams.values()))
 
     def _team_members(self, request: Request, token: Token) -> Response:
         owner = self._owner(request, token)
@@ -409,7 +408,7 @@ class GitHub:
             if team.record["slug"] == request.path_params["slug"]:
                 path = f"/organizations/{owner.id}/team/{team.id}/members"
                 del path  # the list of a team's members keeps its path in the links
-                return self._paged(request, self.world.team_members(owner, team))
+                return paged(request, self.world.team_members(owner, team))
         raise Refused(404, "Not Found")
 
     # -- repositories ----------------------------------------------------------------------------------------------
@@ -435,7 +434,8 @@ class GitHub:
 
     def _of_repository(self, request: Request, repository: Repository, rest: str) -> Response:
         if not rest:
-            return answer({**repository_record(repository), "network_count": 0, "subscribers_count": 3})
+            record = self.more.told("repository_details", repository)[0].show()
+            return answer(_with_clone_token(record))
         if "forbidden" in repository.traits:
             raise Refused(403, "Resource not accessible by personal access token")
         path = f"/repositories/{repository.id}/{rest}"
@@ -450,50 +450,48 @@ class GitHub:
             case "issues":
                 state = query.get("state", "open")
                 issues = [i for i in repository.issues.values() if state in ("all", i.data["state"])]
-                return self._paged(request, _sorted(_since(issues, query), query, "desc"), path=path)
+                return paged(request, _sorted(_since(issues, query), query, "desc"), path=path)
             case "issues/comments":
-                return self._paged(request, _sorted(_since(repository.comments.values(), query), query, "asc"), path=path)
+                return paged(request, _sorted(_since(repository.comments.values(), query), query, "asc"), path=path)
             case "pulls/comments":
-                return self._paged(
-                    request, _sorted(_since(repository.review_comments.values(), query), query, "asc"), path=path
-                )
+                return paged(request, _sorted(_since(repository.review_comments.values(), query), query, "asc"), path=path)
             case "issues/events":
-                return self._paged(request, repository.events[::-1], path=path)
+                return paged(request, repository.events[::-1], path=path)
             case "pulls":
                 state = query.get("state", "open")
                 pulls = [p for p in repository.pulls.values() if state in ("all", p.data["issue"].data["state"])]
                 default = "desc" if query.get("sort", "created") == "created" else "asc"
-                return self._paged(request, _sorted(pulls, query, default), path=path)
+                return paged(request, _sorted(pulls, query, default), path=path)
             case "labels":
-                return self._paged(request, list(repository.labels.values()), path=path)
+                return paged(request, list(repository.labels.values()), path=path)
             case "milestones":
-                return self._paged(request, list(repository.milestones.values()), path=path)
+                return paged(request, list(repository.milestones.values()), path=path)
             case "releases":
                 self.world.releases_read(repository)
-                return self._paged(request, list(repository.releases.values())[::-1], path=path)
+                return paged(request, list(repository.releases.values())[::-1], path=path)
             case "commits":
                 return self._commits(request, repository, path)
             case "contributors":
                 people = self.world.contributors(repository)
                 named = people if query.get("anon") in ("1", "true") else [p for p in people if "id" in p]
-                return self._paged(request, named, path=path) if repository.head else Response(status_code=204)
+                return paged(request, named, path=path) if repository.head else Response(status_code=204)
             case "actions/workflows":
-                return self._paged(request, list(repository.workflows.values()), "workflows", path)
+                return paged(request, list(repository.workflows.values()), "workflows", path)
             case "actions/runs":
                 return self._runs(request, repository, path)
             case "stargazers":
-                if _whole(request, "page", 1, 10**9) > _DEEPEST_PAGE:
+                if whole(request, "page", 1, 10**9) > _DEEPEST_PAGE:
                     raise Refused(422, "In order to keep the API fast for everyone, pagination is limited for this resource.")
                 dated = "star+json" in request.headers.get("accept", "")
                 rows = [{"starred_at": iso(at), "user": user} if dated else user for at, user in repository.stars.values()]
-                return self._paged(request, rows, path=path)
+                return paged(request, rows, path=path)
             case "traffic/views" | "traffic/clones":
                 if repository.owner.login != "acme":
                     raise Refused(403, "Must have push access to repository")
                 kind = rest.removeprefix("traffic/")
                 days = self.world.traffic(repository, kind)
                 return answer({"count": sum(d["count"] for d in days), "uniques": sum(d["uniques"] for d in days), kind: days})
-        raise Refused(404, "Not Found")
+        return self.more_routes.of_repository(request, repository, rest, path)
 
     def _commits(self, request: Request, repository: Repository, path: str) -> Response:
         if not repository.head:
@@ -505,7 +503,7 @@ class GitHub:
             raise Refused(404, "Not Found")
         dates = query.get("since", ""), query.get("until", "9999")
         kept = [c for c in self.world.log(repository, start) if dates[0] <= iso(c.created) <= dates[1]]
-        return self._paged(request, kept, path=path)
+        return paged(request, kept, path=path)
 
     def _compare(self, request: Request, repository: Repository, ends: str, path: str) -> Response:
         base, _, head = ends.partition("...")
@@ -514,7 +512,7 @@ class GitHub:
         ahead = self.world.ancestors(repository, head) - self.world.ancestors(repository, base)
         behind = self.world.ancestors(repository, base) - self.world.ancestors(repository, head)
         commits = sorted((repository.commits[sha] for sha in ahead), key=lambda c: (c.created, c.id))
-        page = self._paged(request, commits, path=path)
+        page = paged(request, commits, path=path)
         place = f"{repository.url}/compare/{ends}"
         html = f"{repository.html}/compare/{ends}"
         status = "diverged" if ahead and behind else "ahead" if ahead else "behind" if behind else "identical"
@@ -540,7 +538,7 @@ class GitHub:
         if created:
             low, high = _range(created)
             runs = [r for r in runs if low <= iso(r.created) <= high]
-        return self._paged(request, runs, "workflow_runs", path, most=_MOST_FILTERED if created else None)
+        return paged(request, runs, "workflow_runs", path, most=_MOST_FILTERED if created else None)
 
     # -- GraphQL ---------------------------------------------------------------------------------------------------
 
@@ -567,9 +565,9 @@ class GitHub:
         return answer(body, headers=self._headers(token.graphql, "graphql"))
 
 
-def _whole(request: Request, name: str, default: int, most: int) -> int:
-    text = request.query_params.get(name, "")
-    return min(int(text), most) if text.isdigit() and int(text) else default
+def _with_clone_token(record: Record) -> Record:
+    """A token to clone with, for private repositories only and new in every answer."""
+    return {**record, "temp_clone_token": f"CLONE{secrets.token_hex(12)}"} if record["private"] else record
 
 
 def _since(things: Iterable[Thing], query: Any) -> list[Thing]:

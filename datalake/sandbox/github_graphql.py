@@ -6,12 +6,15 @@ import base64
 import bisect
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from graphql import GraphQLError, GraphQLResolveInfo, build_schema, execute_sync, parse, validate
 from graphql.language import ast
 
-from datalake.sandbox.github_records import Record, Repository, Thing, iso, pull_details, star
+from datalake.sandbox.base import Row
+from datalake.sandbox.github_more import More
+from datalake.sandbox.github_records import Record, Repository, Thing, Told, iso, pull_details, star
 from datalake.sandbox.github_world import World
 
 SCHEMA = """
@@ -46,6 +49,7 @@ type Organization implements Actor & Node {
 }
 type Repository implements Node {
   databaseId: Int
+  discussionCategories(after: String, first: Int): DiscussionCategoryConnection!
   discussions(after: String, first: Int, orderBy: DiscussionOrder = {field: UPDATED_AT, direction: DESC}): DiscussionConnection!
   id: ID!
   nameWithOwner: String!
@@ -59,8 +63,33 @@ input DiscussionOrder { direction: OrderDirection!  field: DiscussionOrderField!
 type StargazerConnection { edges: [StargazerEdge]  pageInfo: PageInfo!  totalCount: Int! }
 type StargazerEdge { cursor: String!  node: User!  starredAt: DateTime! }
 type DiscussionConnection { nodes: [Discussion]  pageInfo: PageInfo!  totalCount: Int! }
-type DiscussionCategory implements Node { id: ID!  isAnswerable: Boolean!  name: String!  slug: String! }
-type DiscussionComment implements Node { id: ID! }
+type DiscussionCategoryConnection { nodes: [DiscussionCategory]  pageInfo: PageInfo!  totalCount: Int! }
+type DiscussionCategory implements Node {
+  createdAt: DateTime!
+  description: String
+  emoji: String!
+  id: ID!
+  isAnswerable: Boolean!
+  name: String!
+  slug: String!
+  updatedAt: DateTime!
+}
+type DiscussionCommentConnection { nodes: [DiscussionComment]  pageInfo: PageInfo!  totalCount: Int! }
+type DiscussionComment implements Node {
+  author: Actor
+  authorAssociation: CommentAuthorAssociation!
+  body: String!
+  createdAt: DateTime!
+  databaseId: Int
+  deletedAt: DateTime
+  id: ID!
+  isAnswer: Boolean!
+  replies(after: String, first: Int): DiscussionCommentConnection!
+  replyTo: DiscussionComment
+  updatedAt: DateTime!
+  upvoteCount: Int!
+  url: URI!
+}
 enum DiscussionStateReason { DUPLICATE OUTDATED REOPENED RESOLVED }
 enum CommentAuthorAssociation {
   COLLABORATOR CONTRIBUTOR FIRST_TIMER FIRST_TIME_CONTRIBUTOR MANNEQUIN MEMBER NONE OWNER
@@ -75,6 +104,7 @@ type Discussion implements Node {
   category: DiscussionCategory!
   closed: Boolean!
   closedAt: DateTime
+  comments(after: String, first: Int): DiscussionCommentConnection!
   createdAt: DateTime!
   databaseId: Int
   id: ID!
@@ -137,8 +167,9 @@ _SCHEMA = build_schema(SCHEMA)
 class Graph:
     """Answers queries over the world. `visible` tells whether the asker may see a repository."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, more: More) -> None:
         self.world = world
+        self.more = more
 
     def answer(
         self, query: str, variables: Record, visible: Callable[[Repository], bool], rate: Callable[[int], Record]
@@ -171,12 +202,44 @@ class Graph:
         for repository in self.world.repositories.values():
             if repository.node == node:
                 return self._repository(repository, visible)
-        if node not in self.world.nodes or not visible(self.world.nodes[node][0]):
+        known = self.world.nodes.get(node) or self._discussion_of(node)
+        if known is None or not visible(known[0]):
             return _told("NOT_FOUND", f"Could not resolve to a node with the global id of '{node}'.")
-        repository, thing = self.world.nodes[node]
+        repository, thing = known
         if "forbidden" in repository.traits:
             return _told("FORBIDDEN", "Resource not accessible by personal access token")
-        return _pull(thing, repository)
+        if thing.id in repository.pulls:
+            return _pull(thing, repository)
+        if node == thing.node:
+            return {**_discussion(thing), "__typename": "Discussion", "comments": partial(self._comments, thing)}
+        for comment, replies in self.more.thread(thing):
+            if comment.record["id"] == node:
+                return self._comment(comment, replies, self._seen(thing))
+        return _told("NOT_FOUND", f"Could not resolve to a node with the global id of '{node}'.")
+
+    def _discussion_of(self, node: str) -> tuple[Repository, Thing] | None:
+        """The discussion that a comment belongs to."""
+        id_ = node.removeprefix("DC_kwDO").partition("x")[0]
+        return self.world.nodes.get(f"D_kwDO{id_}")
+
+    def _comments(self, asked: Thing, _info: GraphQLResolveInfo, first: int | None = None, after: str | None = None) -> Record:
+        seen = self._seen(asked)
+        return _oldest_first([self._comment(*each, seen) for each in self.more.thread(asked)], first, after)
+
+    def _seen(self, asked: Thing) -> dict[str, Told]:
+        """The comments and replies, each taking note that it is shown."""
+        return {told.record["id"]: told for told in self.more.told("discussion_comments", asked)}
+
+    def _comment(self, comment: Row, replies: Sequence[Row], seen: dict[str, Told]) -> Record:
+        def answers(_info: GraphQLResolveInfo, first: int | None = None, after: str | None = None) -> Record:
+            below = [{**_camels(seen[reply.record["id"]].show()), "replies": _none} for reply in replies]
+            return _oldest_first(below, first, after)
+
+        return {**_camels(seen[comment.record["id"]].show()), "__typename": "DiscussionComment", "replies": answers}
+
+    def _categories(self, repository: Repository, _info: GraphQLResolveInfo, **page: Any) -> Record:
+        rows = self.more.told("discussion_categories", repository) if "discussions" in repository.traits else []
+        return _oldest_first([_camels(row.show()) for row in rows], **page)
 
     def _nodes(
         self, info: GraphQLResolveInfo, ids: Sequence[str], visible: Callable[[Repository], bool]
@@ -204,6 +267,7 @@ class Graph:
             "nameWithOwner": repository.full_name,
             "stargazers": lambda _info, **page: _stargazers(repository, **page),
             "discussions": lambda _info, **page: _discussions(repository, **page),
+            "discussionCategories": partial(self._categories, repository),
         }
 
 
@@ -263,6 +327,22 @@ def _page(items: Sequence[tuple[str, Any]], first: int | None, after: str | None
     page = items[start : start + first]
     end = base64.b64encode(page[-1][0].encode()).decode() if page else None
     return [item for _, item in page], {"hasNextPage": start + first < len(items), "endCursor": end}
+
+
+def _oldest_first(rows: Sequence[Record], first: int | None = None, after: str | None = None) -> Record:
+    # Positions must fall, so they are counted down from a far end.
+    page, info = _page([(f"{10**6 - number:07d}", row) for number, row in enumerate(rows)], first, after)
+    return {"nodes": page, "pageInfo": info, "totalCount": len(rows)}
+
+
+def _none(_info: GraphQLResolveInfo, **page: Any) -> Record:
+    return _oldest_first([], **page)
+
+
+def _camels(record: Record) -> Record:
+    told = {_camel(name): value for name, value in record.items()}
+    author = told.get("author")
+    return {**told, "author": author and _actor({**author, "type": author["__typename"]})}
 
 
 def _actor(user: Record | None) -> Record | None:

@@ -14,6 +14,7 @@ Record = dict[str, Any]
 
 API = "https://api.github.com"
 WEB = "https://github.com"
+REACTIONS = ("+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes")
 DEFAULT_LABELS = (
     ("bug", "d73a4a"),
     ("enhancement", "a2eeef"),
@@ -65,6 +66,18 @@ class Thing:
         self._record = None
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A record that is worked out when it is asked for; `seen` takes note that somebody was shown it."""
+
+    record: Record
+    seen: Callable[[], None]
+
+    def show(self) -> Record:
+        self.seen()
+        return self.record
+
+
 @dataclass(eq=False)
 class Owner:
     """An organization, or a person with repositories of their own."""
@@ -110,6 +123,7 @@ class Repository:
     stars_newest_first: list[tuple[str, int]] | None = None
     """Position and account of each star, sorted when asked for; None after a change."""
     discussions: dict[int, Thing] = field(default_factory=dict)
+    lost_issues: list[Thing] = field(default_factory=list)
     lost_events: list[Thing] = field(default_factory=list)
     """Events of deleted issues: no list shows them any more, a lake keeps them."""
     unnoticed: dict[str, list[Row]] = field(default_factory=dict)
@@ -119,6 +133,8 @@ class Repository:
     snapshots: dict[tuple[int, str], Row] = field(default_factory=dict)
     """Files of releases as they were shown, by id and day on which the list was not as before."""
     releases_shown: str = ""
+    topics: dict[str, int] = field(default_factory=dict)
+    """Topics, and when each was set."""
 
     @property
     def full_name(self) -> str:
@@ -163,9 +179,26 @@ def account(login: str, id_: int, kind: str = "User") -> Record:
     }
 
 
-def _reactions(url: str) -> Record:
-    names = ("total_count", "+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
-    return {"url": f"{url}/reactions", **dict.fromkeys(names, 0)}
+def number_of(*parts: object) -> int:
+    """A number that stands for the parts, the same for the same ones and without a pattern."""
+    text = "-".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest())
+
+
+def reactions_to(id_: int, changed: int, more: int = 0) -> list[str]:
+    """What people answered with, as of the last change; nothing in most cases. `more` came without a trace."""
+    dice = number_of("reactions", id_, changed)
+    count = (0 if dice % 4 else 1 + dice // 4 % 3) + more
+    return [REACTIONS[(id_ + number) % len(REACTIONS)] for number in range(count)]
+
+
+def rollup(url: str, contents: list[str]) -> Record:
+    """How often each reaction was given."""
+    return {"url": f"{url}/reactions", "total_count": len(contents), **{name: contents.count(name) for name in REACTIONS}}
+
+
+def reactions_of(thing: Thing) -> list[str]:
+    return reactions_to(thing.id, thing.updated, thing.data.get("silent_reactions", 0))
 
 
 def organization(owner: Owner, everything: Iterable[Repository]) -> Record:
@@ -308,7 +341,7 @@ def repository_record(repository: Repository) -> Record:
         "allow_forking": True,
         "is_template": False,
         "web_commit_signoff_required": False,
-        "topics": ["chat", "api"] if "busy" in traits else [],
+        "topics": list(repository.topics),
         "visibility": "private" if "private" in traits else "public",
         "forks": 0,
         "open_issues": open_issues,
@@ -318,7 +351,7 @@ def repository_record(repository: Repository) -> Record:
     }
 
 
-def _small_repository(repository: Repository) -> Record:
+def small_repository(repository: Repository) -> Record:
     """The repository inside a workflow run: addresses, no counters and no dates."""
     whole = repository_record(repository)
     kept = ("id", "node_id", "name", "full_name", "private", "owner", "html_url", "description", "fork", "url")
@@ -415,9 +448,9 @@ def issue_record(issue: Thing) -> Record:
         "author_association": "MEMBER",
         "type": None,
         "body": data["body"],
-        "reactions": _reactions(url),
+        "reactions": rollup(url, reactions_of(issue)),
         "performed_via_github_app": None,
-        "sub_issues_summary": {"total": 0, "completed": 0, "percent_completed": 0},
+        "sub_issues_summary": _sub_issues(data["below"]),
     }
     if pull := data["pull"]:
         html = record["html_url"]
@@ -426,6 +459,11 @@ def issue_record(issue: Thing) -> Record:
         record["pull_request"] = {**links, "patch_url": f"{html}.patch"} | ({"merged_at": iso(merged)} if merged else {})
         record["draft"] = pull.data["draft"]
     return record
+
+
+def _sub_issues(below: list[Thing]) -> Record:
+    closed = sum(issue.data["state"] == "closed" for issue in below)
+    return {"total": len(below), "completed": closed, "percent_completed": 100 * closed // max(1, len(below))}
 
 
 def issue_comment_record(comment: Thing) -> Record:
@@ -443,7 +481,7 @@ def issue_comment_record(comment: Thing) -> Record:
         "updated_at": iso(comment.updated),
         "author_association": "MEMBER",
         "body": data["body"],
-        "reactions": _reactions(url),
+        "reactions": rollup(url, reactions_of(comment)),
         "performed_via_github_app": None,
     }
 
@@ -507,7 +545,7 @@ def pull_record(pull: Thing) -> Record:
         "merged_at": optional_iso(data["merged"]),
         "assignees": issue["assignees"],
         "requested_reviewers": data["reviewers"],
-        "requested_teams": [],
+        "requested_teams": [team.record for team in data["teams"]],
         "labels": labels,
         "milestone": issue["milestone"].record if issue["milestone"] else None,
         "draft": data["draft"],
@@ -603,7 +641,7 @@ def review_comment_record(comment: Thing) -> Record:
         "pull_request_url": pull_url,
         "author_association": "MEMBER",
         "_links": {"self": {"href": url}, "html": {"href": html}, "pull_request": {"href": pull_url}},
-        "reactions": _reactions(url),
+        "reactions": rollup(url, reactions_of(comment)),
         "start_line": None,
         "original_start_line": None,
         "start_side": None,
@@ -649,7 +687,11 @@ def release_record(release: Thing) -> Record:
     data = release.data
     repository: Repository = data["repository"]
     url = f"{repository.url}/releases/{release.id}"
+    # Releases without reactions do not speak of them.
+    given = reactions_of(release)
+    reactions = {"reactions": rollup(url, given)} if given else {}
     return {
+        **reactions,
         "url": url,
         "assets_url": f"{url}/assets",
         "upload_url": f"https://uploads.github.com/repos/{repository.full_name}/releases/{release.id}/assets{{?name,label}}",
@@ -760,8 +802,8 @@ def run_record(run: Thing) -> Record:
             "author": written,
             "committer": written,
         },
-        "repository": _small_repository(repository),
-        "head_repository": _small_repository(repository),
+        "repository": small_repository(repository),
+        "head_repository": small_repository(repository),
         "head_repository_id": repository.id,
     }
 
@@ -775,7 +817,7 @@ def discussion(asked: Thing) -> Record:
     """The row of `discussions`, as GraphQL tells it under the names that the table uses."""
     data = asked.data
     answered = data["answered"]
-    category = f"DIC_kwDO{data['category']}"
+    category = f"DIC_kwDO{data['repository'].id:x}{data['category']}"
     return {
         "id": asked.node,
         "database_id": asked.id,

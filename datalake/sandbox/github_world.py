@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import itertools
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -78,7 +79,7 @@ class World:
         self._scale = min(scale, 1.0)
         self._last_id = 1_000_000
         self._pending: list[tuple[int, int, Callable[[int], None]]] = []
-        self._gone: dict[str, list[Row]] = {}
+        self.gone: dict[str, list[Row]] = {}
         self._known_before: int | None = None
         """Deletions are told by the ledger only for rows that were there before the present advance."""
         self.people = [account(f"dev-{i:02d}", 20_000 + 7 * i) for i in range(max(12, round(40 * scale)))]
@@ -126,6 +127,7 @@ class World:
 
     def found_repository(self, owner: Owner, name: str, rate: float, traits: str, at: int) -> Repository:
         repository = Repository(self._id(), name, owner, frozenset(traits.split()), rate, at, at, at)
+        repository.topics = dict.fromkeys(("chat", "api"), at) if "busy" in repository.traits else {}
         self.repositories[repository.id] = repository
         self.names[repository.full_name.lower()] = repository
         for label, color in DEFAULT_LABELS:
@@ -225,6 +227,9 @@ class World:
             self._many_reviews,
             self._discuss,
             self._answer,
+            self._take_back,
+            self._review_as_team,
+            self._retopic,
         ):
             change(first, at)
         acme = self.owners["acme"]
@@ -290,12 +295,12 @@ class World:
         if thing.shown is not None:
             repository: Repository = thing.data["repository"]
             row = Row(thing.shown, {"repository_id": repository.id, **add}, deleted=noticed)
-            (self._gone if noticed else repository.unnoticed).setdefault(table, []).append(row)
+            (self.gone if noticed else repository.unnoticed).setdefault(table, []).append(row)
 
     def whole_list_read(self, repository: Repository, table: str) -> None:
         """Somebody reads the list from its beginning: what is missing in it is known to be gone."""
         for row in repository.unnoticed.pop(table, []):
-            self._gone.setdefault(table, []).append(Row(row.record, row.add, deleted=True))
+            self.gone.setdefault(table, []).append(Row(row.record, row.add, deleted=True))
 
     def releases_read(self, repository: Repository) -> None:
         """Keep the files as a reader finds them today, if the list is not as it was read before."""
@@ -311,7 +316,7 @@ class World:
 
     def _told_gone(self, table: str, created: int, record: Record, add: Record) -> None:
         if self._known_before is not None and created < self._known_before:
-            self._gone.setdefault(table, []).append(Row(record, add, deleted=True))
+            self.gone.setdefault(table, []).append(Row(record, add, deleted=True))
 
     def _open_issue(self, repository: Repository, at: int, pull: bool = False) -> Thing:
         repository.number += 1
@@ -331,6 +336,9 @@ class World:
             "closed": None,
             "closed_by": None,
             "pull": None,
+            "below": [],
+            "above": None,
+            "former": {},
         }
         issue = self._add(repository, repository.issues, "I_kwDO", at, data, issue_record)
         for label in labels:
@@ -338,7 +346,18 @@ class World:
             self._event(repository, issue, at, "labeled", label=named)
         if not pull and "no_issues" in repository.traits:
             del repository.issues[issue.id]
+        elif not pull:
+            self._hang_below(repository, issue, at)
         return issue
+
+    def _hang_below(self, repository: Repository, issue: Thing, at: int) -> None:
+        """Some issues are made of others: the next two that come hang below them."""
+        latest = (other for other in reversed(repository.issues.values()) if other is not issue and not other.data["pull"])
+        above = next(itertools.islice(latest, 1), None)
+        above = above.data["above"] or above if above else None
+        if above and above.id % 3 == 0 and len(above.data["below"]) < 2:
+            issue.data["above"] = above
+            self._touch_issue(above, at, below=[*above.data["below"], issue])
 
     def _open_pull(self, repository: Repository, at: int) -> Thing:
         issue = self._open_issue(repository, at, pull=True)
@@ -351,6 +370,9 @@ class World:
             "merged_by": None,
             "merge_sha": None,
             "reviewers": [self.random.choice(self.people)],
+            "teams": [],
+            "former": {},
+            "former_heads": {},
             "additions": self.random.randrange(1, 900),
             "deletions": self.random.randrange(0, 400),
             "changed_files": self.random.randrange(1, 30),
@@ -398,6 +420,11 @@ class World:
                 self._forget_comment(repository, comment)
             repository.lost_events += [e for e in repository.events if e.data["issue"] is issue and e.shown]
             repository.events = [event for event in repository.events if event.data["issue"] is not issue]
+            for below in issue.data["below"]:
+                below.data["above"] = None
+            if above := issue.data["above"]:
+                self._touch_issue(above, at, below=[other for other in above.data["below"] if other is not issue])
+            repository.lost_issues.append(issue)
             self._forget("issues", repository.issues, issue, noticed=False)
             repository.updated = at
 
@@ -406,12 +433,42 @@ class World:
             who = self._person()
             self._touch_issue(issue, at, state="closed", state_reason="completed", closed=at, closed_by=who)
             self._event(repository, issue, at, "closed")
+            if issue.data["above"]:
+                self._touch_issue(issue.data["above"], at)
 
     def _label_issue(self, repository: Repository, at: int) -> None:
         issue, label = self._pick(repository.issues.values()), self._pick(repository.labels.values())
         if issue and label and label not in issue.data["labels"]:
             self._touch_issue(issue, at, labels=[*issue.data["labels"], label])
             self._event(repository, issue, at, "labeled", label={"name": label.data["name"], "color": label.data["color"]})
+
+    def _take_back(self, repository: Repository, at: int) -> None:
+        """A label and an assignee are taken from an issue."""
+        for field, mark in (("labels", "unlabeled"), ("assignees", "unassigned")):
+            held = (issue for issue in reversed(repository.issues.values()) if issue.data[field] and issue.shown)
+            if issue := next(held, None):
+                gone, *rest = issue.data[field]
+                issue.data["former"].setdefault(field, []).append(gone)
+                self._touch_issue(issue, at, **{field: rest})
+                told = {"label": {"name": gone.data["name"], "color": gone.data["color"]}} if mark == "unlabeled" else {}
+                told |= {"assignee": gone, "assigner": gone} if mark == "unassigned" else {}
+                self._event(repository, issue, at, mark, **told)
+
+    def _review_as_team(self, repository: Repository, at: int) -> None:
+        """A team is asked for a review in place of a person."""
+        asked = (pull for pull in reversed(repository.pulls.values()) if pull.data["reviewers"] and pull.shown)
+        if pull := next(asked, None):
+            teams = [team for team in repository.owner.teams.values() if not team.data["name"].startswith("Interns")][:1]
+            pull.data["former"].setdefault("reviewers", []).extend(pull.data["reviewers"])
+            pull.data.update(reviewers=[], teams=teams)
+            self._touch_issue(pull.data["issue"], at)
+
+    def _retopic(self, repository: Repository, at: int) -> None:
+        for topic in list(repository.topics)[1:]:
+            self._told_gone(
+                "repository_topics", repository.topics.pop(topic), {"topic": topic}, {"repository_id": repository.id}
+            )
+        repository.topics[f"since-{iso(at)[:10]}"] = at
 
     def _review(self, repository: Repository, at: int) -> Thing | None:
         pull = self._pick(repository.pulls.values())
@@ -489,6 +546,7 @@ class World:
         repository.head = self._commit(repository, at, [repository.head, tip], message)
         repository.pushed = at
         who = self._person()
+        pull.data["former_heads"][pull.data["head_sha"]] = pull.updated
         pull.data.update(merged=at, merged_by=who, merge_sha=repository.head, head_sha=tip)
         self._touch_issue(issue, at, state="closed", closed=at, closed_by=who)
         self._event(repository, issue, at, "merged", commit_id=repository.head)
@@ -567,6 +625,11 @@ class World:
         """Many stars at once, a second apart, before the present."""
         for n in range(count):
             self._star(repository, self.now - count + n)
+
+    def react(self, repository: Repository) -> None:
+        """A reaction to the newest issue, which does not move its date: the list that is asked for changes does not show it."""
+        issue = next(reversed(repository.issues.values()))
+        issue.touch(issue.updated, silent_reactions=issue.data.get("silent_reactions", 0) + 1)
 
     def _unstar(self, repository: Repository, at: int) -> None:
         if repository.stars:
@@ -731,7 +794,7 @@ class World:
                         yield Row(record, {"repository_id": repository.id, **add})
         for repository in listed:
             yield from repository.unnoticed.get(table, [])
-        yield from self._gone.get(table, [])
+        yield from self.gone.get(table, [])
 
     def _rows(self, repository: Repository, table: str) -> Iterator[tuple[Record, Record]]:
         none: Record = {}

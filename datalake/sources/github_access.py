@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import msgspec
@@ -26,7 +27,9 @@ from datalake.sources.records import pick, single, split
 
 VERSION = "2026-03-10"
 SECONDARY_LIMIT = Limit(900, 60.0)
-"""Points that all calls together may cost a minute; a GET costs one. It is in no header."""
+"""Points that all calls together may cost a minute at `HOSTED`; a GET costs one. It is in no header. Enterprise Server has no
+limits unless its owner sets some, and those are in headers."""
+HOSTED = (".github.com", ".ghe.com")
 SECONDARY_PAUSE = 60.0
 """Seconds for which nobody calls after a secondary limit that names no time; doubled for each that follows at once. GitHub's
 rule: https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#handle-rate-limit-errors-appropriately."""
@@ -73,7 +76,7 @@ class Access:
         self._wanted = settings.names("GITHUB_ORGANIZATIONS")
         self._secrets = settings.secrets()
         self._waiting: Callable[[float, str], None] = lambda seconds, why: progress.waiting(source.name, seconds, why)
-        self._note = progress.note
+        self.note = progress.note
         self._source = source.name
         self._sessions: list[Http] = []
         self._lock = threading.Lock()
@@ -178,7 +181,8 @@ class Access:
             answer = self.first.http.get(table, next_)
 
     def _client(self, auth: Auth) -> Client:
-        budget = Budget([SECONDARY_LIMIT], waiting=self._waiting)
+        hosted = str(urlsplit(self._base_url).hostname).endswith(HOSTED)
+        budget = Budget([SECONDARY_LIMIT] if hosted else [], waiting=self._waiting)
         session = Http(
             self._source,
             self._base_url,
@@ -188,7 +192,7 @@ class Access:
             secrets=self._secrets,
             headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION},
             classify=Judge(budget),
-            note=self._note,
+            note=self.note,
         )
         self._sessions.append(session)
         # Enterprise Server: https://HOST/api/v3 and https://HOST/api/graphql.

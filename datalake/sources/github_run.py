@@ -149,32 +149,24 @@ class Missing(Skipped):
 
 
 class Refusals:
-    """Scopes that refused tables in this run, so that one that refuses all of them is told once and not for each table.
-
-    What is not told at once is kept, and told if the scope turns out to refuse some tables only.
-    """
+    """Scopes that refused tables in this run: the first refusal of each is worth a line, the others one line at the end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._read: set[str] = set()
-        self._kept: dict[str, list[str]] = {}
+        self._tables: dict[str, list[str]] = {}
 
     def tell(self, table: str, scope: str) -> bool:
-        """Whether the refusal is worth a line now."""
+        """Whether this is the first refusal of the scope, to be told with its reason."""
         with self._lock:
-            if scope in self._read:
-                return True
-            if scope in self._kept:
-                self._kept[scope].append(table)
-                return False
-            self._kept[scope] = []
-            return True
+            first = scope not in self._tables
+            self._tables.setdefault(scope, []).extend([] if first else [table])
+            return first
 
-    def was_read(self, scope: str) -> list[str]:
-        """A table of the scope was read. Gives the tables whose refusals were kept back."""
-        with self._lock:
-            self._read.add(scope)
-            return self._kept.pop(scope, [])
+    def others(self) -> Iterator[str]:
+        """A line for each scope that refused more tables than the first."""
+        for scope, tables in self._tables.items():
+            if tables:
+                yield f"{scope} refused {len(tables)} more tables, which leave it out: {', '.join(sorted(tables))}"
 
 
 class GitHubRun(HttpRun):
@@ -204,6 +196,8 @@ class GitHubRun(HttpRun):
         return dict(total)
 
     def close(self) -> None:
+        for line in self.refusals.others():
+            self.access.note(self.source.name, line)
         self.workers.close()
         self.access.close()
 
@@ -404,8 +398,6 @@ def side_by_side(
             else:
                 states[slice_.scope.key] = slice_.state
                 yield Checkpoint({**ask.cursor, what: dict(states)})
-                if slice_.state.keys() - {"archived"}:
-                    _tell_kept(run, ask, slice_.scope)
         going = unfinished
     if told := [slice_ for slice_ in refused if run.refusals.tell(ask.table.id, slice_.scope.name)]:
         names = ", ".join(slice_.scope.name for slice_ in told[:5]) + (" …" if len(told) > 5 else "")
@@ -415,12 +407,6 @@ def side_by_side(
         raise failed[0].error
     if refused and len(refused) == len(scopes) and refused[0].error:
         raise refused[0].error
-
-
-def _tell_kept(run: GitHubRun, ask: Ask, scope: Scope) -> None:
-    """Tell the refusals of a scope that were kept back while it seemed to refuse all tables."""
-    if tables := run.refusals.was_read(scope.name):
-        ask.note(f"{scope.name} refused some tables, which leave it out: {', '.join(tables)}")
 
 
 def each_repository(

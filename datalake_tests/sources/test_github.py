@@ -102,15 +102,18 @@ def test_what_is_refused_is_told_and_the_rest_is_read(history: list[dict[str, An
     assert note.startswith("2 of 14 repositories left out (acme-labs/experiments, acme-labs/spikes): not allowed")
 
 
-def test_a_repository_that_turns_out_to_refuse_some_tables_only_is_told_with_all_of_them(tmp_path: Path) -> None:
+def test_refusals_after_the_first_are_told_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     refusal = json.dumps({"message": "Resource not accessible by integration"})
     with fresh(tmp_path) as (server, lake):
         server.fault("/repos/acme/api/(labels|milestones)", status=403, body=refusal, times=2)
         done = lake.sync("labels", "milestones", "issues", "releases")
         assert "acme/api, acme/vault" in done["labels"].notes[0]
-        assert done["milestones"].notes == []
-        assert done["issues"].notes == ["acme/api refused some tables, which leave it out: github.milestones"]
-        assert done["releases"].notes == []
+        assert [done[name].notes for name in ("milestones", "issues", "releases")] == [[], [], []]
+    told = [record.getMessage() for record in caplog.records if "more tables" in record.getMessage()]
+    assert [line.partition(": ")[2] for line in told] == [
+        "acme/api refused 1 more tables, which leave it out: github.milestones",
+        "acme/vault refused 3 more tables, which leave it out: github.issues, github.milestones, github.releases",
+    ]
 
 
 def test_a_branch_that_lived_for_a_month_brings_all_its_commits(history: list[dict[str, Any]]) -> None:
