@@ -200,6 +200,20 @@ class ClickUpRun(HttpRun):
         raise answer.fault(what or f"status {answer.status}")
 
 
+def each_workspace(run: ClickUpRun, ask: Ask, read: Callable[[Workspace], Iterator[Item]]) -> Iterator[Item]:
+    """Read one workspace after the other. One that refuses is told and left out; if all do, the first refusal is raised."""
+    refusals: list[Skipped] = []
+    workspaces = run.workspaces()
+    for workspace in workspaces.values():
+        try:
+            yield from read(workspace)
+        except Skipped as refusal:
+            refusals.append(refusal)
+            ask.note(f"workspace {workspace.id} is left out: {str(refusal).removeprefix(f'{ask.table.id}: ')}")
+    if refusals and len(refusals) == len(workspaces):
+        raise refusals[0]
+
+
 class _User(msgspec.Struct):
     id: int
 

@@ -18,7 +18,7 @@ from datalake.lake.raw import now as utc_now
 from datalake.sources.base import Ask, Checkpoint, Complete, Deleted, Item, Page
 from datalake.sources.clickup_fields import read as field_value
 from datalake.sources.clickup_known import Known, known_of, living, state_of
-from datalake.sources.clickup_run import DAY, ClickUpRun, Workspace, flat, inside, owner_of, params_of, path_of
+from datalake.sources.clickup_run import DAY, ClickUpRun, Workspace, each_workspace, flat, inside, owner_of, params_of, path_of
 from datalake.sources.http import Answer
 from datalake.sources.paging import ParentRow, by_commit
 from datalake.sources.records import Record, inner, pick, split
@@ -50,7 +50,7 @@ def modified_window(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
         unfinished = {"loading": sorted(loading)} if loading else {}
         return Checkpoint({"read": dict(read), "whole": dict(whole), "known": known.pack(), **unfinished})
 
-    for workspace in run.workspaces().values():
+    def read_workspace(workspace: Workspace) -> Iterator[Item]:
         all_of_them = ask.full or (workspace.id in whole and until - whole[workspace.id] >= DAY)
         for archived in (False, True):
             name = f"{workspace.id}/{'archived' if archived else 'active'}"
@@ -73,6 +73,8 @@ def modified_window(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
         if all_of_them or workspace.id not in whole:
             whole[workspace.id] = until
         yield reached()
+
+    yield from each_workspace(run, ask, read_workspace)
     for lost in {scope.partition("/")[0] for scope in known.scopes()} - run.workspaces().keys():
         ask.note(f"workspace {lost} is not read any more: its tasks stay as they are")
 
