@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import datetime as dt
 import re
 import time
@@ -458,6 +459,7 @@ class Xero:
         else:
             body = {key: [_rounded(each, query) for each in rows]}
         if (how := self.disturb.pop(path, "")) and rows:
+            body = copy.deepcopy(body)
             self._move(books, table, rows[0 if how == "first" else -1])
         return body
 
