@@ -174,39 +174,47 @@ def children_of_all(run: StripeRun, ask: Ask) -> Iterator[Item]:
 
 
 def meter_summaries(run: StripeRun, ask: Ask) -> Iterator[Item]:
-    """What each customer used of each meter, by whole UTC days. Usage may come late: the last 35 days are read again."""
+    """What each customer used of each meter, by whole UTC days. Usage may come late: the last 35 days are read again.
+
+    `load` in the cursor is a reading that is not finished: its stretch of days, and the last meter and customer read.
+    """
     assert ask.parent is not None
     customers_log = RawLog(ask.parent.objects, run.source.tables["customers"])
     today, through = run.horizon // DAY * DAY, ask.cursor.get("through", 0)
+    load: dict[str, Any]
     if ask.window:
-        start, end = int(ask.window.since.timestamp()) // DAY * DAY, -(-int(ask.window.until.timestamp()) // DAY) * DAY
+        since, until = int(ask.window.since.timestamp()), int(ask.window.until.timestamp())
+        load = {"start": since // DAY * DAY, "end": min(-(-until // DAY) * DAY, today), "after": []}
     elif through == today:
         return
     else:
-        start, end = (through - LATE_USAGE if through else run.since // DAY * DAY), today
+        start = through - LATE_USAGE if through else run.since // DAY * DAY
+        load = ask.cursor.get("load") or {"start": start, "end": today, "after": []}
     # Usage is no older than the meter, but for what came late.
-    begins = {meter: max(start, created // DAY * DAY - LATE_USAGE) for meter, created in living(ask.parent, "created").items()}
-    end = min(end, today)
-    customers = list(living(customers_log))
-    pairs = [(meter, customer) for meter in begins if begins[meter] < end for customer in customers]
+    begins = {
+        meter: max(load["start"], created // DAY * DAY - LATE_USAGE) for meter, created in living(ask.parent, "created").items()
+    }
+    customers = living(customers_log)
+    pairs = sorted((meter, customer) for meter in begins if begins[meter] < load["end"] for customer in customers)
 
     def read(pair: tuple[str, str]) -> list[Page]:
         meter, customer = pair
-        stretch = [("start_time", str(begins[meter])), ("end_time", str(end))]
+        stretch = [("start_time", str(begins[meter])), ("end_time", str(load["end"]))]
         params = [*ask.table.params, ("customer", customer), *stretch]
         path = ask.table.path.replace("{meter}", quote(meter, safe=""))
         found = pages(run, ask.table, path, f"GET {ask.table.path}", params, gone=(404,))
         return [Page(page.records, page.at, {"customer_id": customer}) for page in found]
 
-    for chunk in batches(pairs, CHUNK):
+    for chunk in batches([pair for pair in pairs if list(pair) > load["after"]], CHUNK):
         for listed in run.workers.each(chunk, read):
             yield from listed
+        yield Checkpoint({**ask.cursor, "load": {**load, "after": list(chunk[-1])}})
     for commit in customers_log.since(ask.cursor.get("customers_sequence", 0)):
         for line in lines_of(customers_log, commit):
             if line.lake.op == "delete":
                 yield Complete({"customer_id": pick(line.record, "id")[0]}, line.lake.at)
     head = customers_log.head()
-    yield Checkpoint({"through": today, "customers_sequence": head.sequence if head else 0})
+    yield Checkpoint({"through": load["end"], "customers_sequence": head.sequence if head else 0})
 
 
 def discounts(run: StripeRun, ask: Ask) -> Iterator[Item]:

@@ -278,6 +278,26 @@ def test_usage_is_read_by_whole_days_and_again_for_what_comes_late(stripe: Serve
     assert tuple(map(int, only)) == ((NOW - 3 * DAY) // DAY * DAY, today)
 
 
+def test_a_reading_of_usage_that_stops_goes_on_where_it_stood(
+    stripe: Server, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stripe_parts, "CHUNK", 1)
+    names = ("customers", "billing_meters", "billing_meter_event_summaries")
+    refusal = {"error": {"type": "invalid_request_error", "message": "odd", "param": "start_time"}}
+    stripe.fault("/event_summaries", status=400, body=json.dumps(refusal), skip=3, times=99)
+    assert isinstance(lake.sync(*names)[names[-1]], Permanent)
+    stripe.clear_faults()
+    first = paths(stripe, "/event_summaries")
+    stripe.advance(1)
+    well(lake.sync(*names))
+    second = paths(stripe, "/event_summaries")
+    assert set(first[:3]).isdisjoint(second)
+    # The stretch is the one that was begun; the next run reads the day since then.
+    assert lake.cursor(names[-1])["through"] == NOW // DAY * DAY
+    well(lake.sync(*names))
+    assert equals_the_ledger(lake, stripe, names[-1])
+
+
 def test_discounts_of_single_items_and_lines_are_told(stripe: Server, lake: Lake) -> None:
     stripe.advance(2)
     well(lake.sync("customers", "subscriptions", "invoices", "discounts"))
