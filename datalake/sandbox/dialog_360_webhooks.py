@@ -69,10 +69,11 @@ class Traffic:
     """Meta's id, name and language of templates that events tell of."""
     deliveries: list[Delivery] = field(default_factory=list)
     media: dict[str, bytes] = field(default_factory=dict)
-    """Files by id. One in five that messages name is gone at Meta."""
+    """Files by id. One in four that messages name is gone at Meta."""
     address: str = ""
     _names: dict[str, str] = field(default_factory=dict)
     _serial: int = 0
+    _files: int = 0
 
     def day(self, start: int, number: int) -> dict[str, int]:
         """A day's events, `number` days after the first. Every event has a second of its own."""
@@ -132,7 +133,8 @@ class Traffic:
 
     def _media(self, chance: random.Random, kind: str) -> Record:
         id_, content = str(10**15 + self._next()), chance.randbytes(200)
-        if int(id_) % 5:
+        self._files += 1
+        if self._files % 4 != 2:
             self.media[id_] = content
         mime = {"image": "image/jpeg", "audio": "audio/ogg; codecs=opus"}[kind]
         return {"mime_type": mime, "sha256": hashlib.sha256(content).hexdigest(), "id": id_}

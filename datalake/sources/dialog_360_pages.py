@@ -83,12 +83,15 @@ def _by_offset(run: Dialog360Run, table: Table, owner: Owner, channel: str, para
             found = split(answer, table.records, ("total",))
             total = found.facts["total"]
             totals.add(total)
-            walk.step(answer, found.records, len(seen) + len(found.records) if found.records else None)
             before = len(seen)
             seen.update(pick(record, "id")[0] for record in found.records)
-            pages.append(Page(found.records, answer.at))
             shifted = len(seen) - before < len(found.records)
-            if shifted or not found.records or (len(seen) >= total if isinstance(total, int) else len(found.records) < limit):
+            if shifted or len(totals) > 1:
+                break
+            pages.append(Page(found.records, answer.at))
+            last = len(seen) >= total if isinstance(total, int) else len(found.records) < limit
+            walk.step(answer, found.records, None if last else len(seen))
+            if last or not found.records:
                 break
         if not shifted and len(totals) == 1 and total in (None, len(seen)):
             return pages
