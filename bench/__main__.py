@@ -13,6 +13,7 @@ from pathlib import Path
 FULL: list[list[str]] = [
     ["bench.extract", "1000000", "3"],
     ["bench.fanout", "3"],
+    ["bench.mongodb", "--rows", "200000", "--repeat", "3"],
     ["bench.treat"],
     ["bench.merge"],
     ["bench.endtoend"],
@@ -20,6 +21,7 @@ FULL: list[list[str]] = [
 ]
 QUICK: list[list[str]] = [
     ["bench.extract", "20000", "1"],
+    ["bench.mongodb", "--rows", "20000", "--repeat", "1"],
     ["bench.treat", "--mb", "50", "--repeat", "1"],
     ["bench.merge", "--rows", "100000", "--repeat", "1"],
     ["bench.endtoend", "--rows", "20000", "--repeat", "1"],

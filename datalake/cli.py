@@ -330,7 +330,7 @@ def contract_propose(what: str, database: str | None, size: int, output: str | N
         file.write_text(proposal.text)
         click.echo(f"{file}: {len(told.fields)} fields of {found.documents:,} of {found.total:,} documents", err=True)
     for remark in proposal.remarks:
-        click.echo(f"  look at {remark}", err=True)
+        click.echo(f"  {remark}", err=True)
 
 
 @main.group()

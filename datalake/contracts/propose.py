@@ -114,7 +114,7 @@ def _type(name: str, counts: Mapping[str, int], scale: int) -> tuple[str, str]:
     found = {type_: count for type_, count in counts.items() if type_ != "null"}
     if not found:
         return "json", "was empty in all documents looked at, so it may hold anything"
-    told = ", ".join(f"{type_} in {count:,}" for type_, count in sorted(found.items(), key=lambda item: -item[1]))
+    told = ", ".join(f"{type_} in {count:,}" for type_, count in sorted(found.items(), key=lambda item: (-item[1], item[0])))
     lists = {type_ for type_ in found if type_.startswith("list<")}
     if "list" in found and len(lists) <= 1 and len(found) == 1 + len(lists):
         return (lists.pop(), "") if lists else ("json", "held empty lists only, so they may hold anything")
