@@ -711,7 +711,7 @@ class Dialog360:
             facts: Record = {"message_id": message.record["id"], "object_key": None}
             if file["id"] in self.traffic.media:
                 facts["object_key"] = f"media/dialog_360/{message.add['phone_number_id']}/{file['id']}"
-                file = self._media(file["id"])
+                file = {name: value for name, value in self._media(file["id"]).items() if name != "url"}
             rows.append(Row(file, facts))
         return rows
 
