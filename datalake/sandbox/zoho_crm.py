@@ -1,7 +1,8 @@
 """The stand-in for Zoho CRM's login and API v8 (records, settings, exports). What it holds lives in `zoho_crm_world`.
 
 `control` knows: {"credits": n} left today; {"expire_tokens": true}; {"forbid": [modules]}; {"scopes_missing": [path part]};
-{"off": [path part]} features not in use; {"reach": n} records that page tokens pass; {"grow": {"module": …, "rows": n}};
+{"off": [path part]} features not in use; {"reach": n} records that page tokens pass;
+{"grow": {"module": …, "rows": n}} of the last 90 (or "days") days;
 {"add_field": {"module", "name", "label", "kind"}}; {"remove_field": {"module", "name"}};
 {"remake_field": {"module", "name", "kind"}}; {"export_page": n} rows of an export;
 {"restore": {"module"}} the record deleted last comes back; {"wide": {"module", "fields": n}} adds n text fields.
@@ -125,9 +126,10 @@ class Zoho:
             case {"export_page": int(rows)}:
                 self.export_page = rows
             case {"grow": {"module": module, "rows": rows}}:
+                days = change["grow"].get("days", 90)
                 dice = random.Random(f"{world.seed}/grow {module} {rows}")
                 for _ in range(rows):
-                    world.add(world.modules[module], dice, world.now - dice.randrange(60, 90 * DAY))
+                    world.add(world.modules[module], dice, world.now - dice.randrange(60, days * DAY + 61))
             case {"wide": {"module": module, "fields": count}}:
                 for number in range(count):
                     self._add_field(module, f"Extra_{number}", f"Extra {number}", "text")

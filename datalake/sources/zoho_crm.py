@@ -238,7 +238,11 @@ def custom_modules(run: ZohoRun, ask: Ask) -> Iterator[Item]:
     common = [column.field[0] for column in ask.table.columns if not column.from_request]
     for described, _ in without_contract(run.source, run.modules()):
         name = described["api_name"]
-        module = run.module(ask.table, name, list(dict.fromkeys(common)))
+        try:
+            module = run.module(ask.table, name, list(dict.fromkeys(common)))
+        except Skipped as refusal:
+            ask.note(f"{name} is left out: {refusal}")
+            continue
 
         def keep(state: dict[str, Any], name: str = name) -> dict[str, Any]:
             states[name] = state
@@ -252,7 +256,15 @@ def deleted_records(run: ZohoRun, ask: Ask) -> Iterator[Item]:
     states: dict[str, Any] = dict(ask.cursor.get("modules", {}))
     modules = [module["api_name"] for module in run.modules() if can_be_read(module)]
     frontiers = {module: Frontier(states.get(module, {}), OVERLAP) for module in modules}
-    feeds = run.workers.each(modules, lambda module: list(run.deleted(ask.table.id, module, frontiers[module].start)))
+
+    def feed_of(module: str) -> list[tuple[str, list[Record]]]:
+        try:
+            return list(run.deleted(ask.table.id, module, frontiers[module].start))
+        except Skipped as refusal:
+            ask.note(f"deletions of {module} are left out: {refusal}")
+            return []
+
+    feeds = run.workers.each(modules, feed_of)
     for module, feed in zip(modules, feeds, strict=True):
         frontier = frontiers[module]
         for at, found in feed:

@@ -31,7 +31,14 @@ _API_DOMAIN = re.compile(r"https://(www|sandbox|developer)\.zohoapis\.(com|eu|in
 _AT_ONCE = {"ultimate": 25, "crmplus": 25, "enterprise": 20, "zohoone": 20, "professional": 15, "standard": 10, "starter": 10}
 FEWEST_AT_ONCE = 5
 
-_OFF = ("FEATURE_NOT_ENABLED", "NOT_SUPPORTED", "FEATURE_NOT_SUPPORTED", "TERRITORY_NOT_ENABLED")
+_OFF = (
+    "FEATURE_NOT_ENABLED",
+    "FEATURE_NOT_SUPPORTED",
+    "INVALID_MODULE",
+    "MODULE_NOT_SUPPORTED",
+    "NOT_SUPPORTED",
+    "TERRITORY_NOT_ENABLED",
+)
 _REFUSED = ("NO_PERMISSION", "OAUTH_SCOPE_MISMATCH", "INVALID_MODULE", "MODULE_NOT_SUPPORTED", "NOT_ALLOWED")
 
 
@@ -109,7 +116,7 @@ def code(answer: Answer) -> str:
 
 
 def feature_off(answer: Answer) -> bool:
-    """The organisation does not use what was asked for: it has no rows."""
+    """The organisation, or this module, does not have what was asked for: there are no rows."""
     return answer.status in (400, 403) and code(answer) in _OFF
 
 

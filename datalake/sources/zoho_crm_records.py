@@ -17,13 +17,13 @@ import msgspec
 from msgspec import Raw
 
 from datalake.lake.raw import now as utc_now
-from datalake.sources.base import Ask, Checkpoint, Complete, Deleted, Item, Page, Transient
+from datalake.sources.base import Ask, Checkpoint, Complete, Deleted, Item, Page, Permanent, Skipped, Transient
 from datalake.sources.frontier import Frontier, text
 from datalake.sources.http import Answer
 from datalake.sources.paging import Walk
 from datalake.sources.paging import full_list as told_if_changed
 from datalake.sources.records import Record, pick, single, split
-from datalake.sources.zoho_crm_access import gone
+from datalake.sources.zoho_crm_access import feature_off, gone, refused
 from datalake.sources.zoho_crm_fields import Field, passes
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ POLL_SECONDS = (1.0, 30.0)
 """First and longest wait between two looks at an export."""
 EXPORT_SECONDS = 3600.0
 """Longest that an export is waited for."""
+
+csv.field_size_limit(16 * 1024 * 1024)  # a text of Zoho may be longer than the 128 kB that Python allows
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
@@ -115,7 +117,7 @@ def _whole(
     exported = count > EXPORT_FROM and module.name not in NO_EXPORT and not (one_pass and _hidden_keys(module))
     if exported or "page" in load:
         for page, next_ in _exported(run, ask, module, load.get("page", {"page": 1})):
-            frontier.fresh(page.records, [_stamp(record) for record in page.records])
+            frontier.fresh(page.records, _stamps(page.records, load["begun"]))
             yield page
             if next_ is not None:
                 load = {**load, "page": next_, "frontier": frontier.state()}
@@ -123,7 +125,7 @@ def _whole(
     else:
         by_time = count > LIST_REACH // 2 and one_pass
         for at, found in _by_time(run, ask.table.id, module) if by_time else _listed(run, ask.table.id, module):
-            frontier.fresh(found, [_stamp(record) for record in found])
+            frontier.fresh(found, _stamps(found, load["begun"]))
             yield Page(found, at, module.add)
     yield Complete(module.add, load["at"])
     told = {"full_at": load["begun"], "names": sorted(module.names), "deleted": deleted.state()}
@@ -137,8 +139,9 @@ def _changes(
     deleted = Frontier(state["deleted"], OVERLAP)
     yield from _deletions(run, ask, module, deleted)
     changed = Frontier(state, OVERLAP)
-    for at, found in _listed(run, ask.table.id, module, changed.start):
-        new = changed.fresh(found, [_stamp(record) for record in found])
+    lists = _by_time if len(module.passes) == 1 else _listed
+    for at, found in lists(run, ask.table.id, module, changed.start):
+        new = changed.fresh(found, _stamps(found, text(run.clock)))
         yield Page([record for record, _ in new], at, module.add)
     told = {"full_at": state["full_at"], "names": sorted(module.names), "deleted": deleted.state()}
     yield Checkpoint(keep({**changed.state(), **told}))
@@ -161,6 +164,12 @@ def _window(run: ZohoRun, ask: Ask, module: Module, since: dt.datetime, until: d
 def _stamp(record: Record) -> str:
     """When the record last changed, UTC; empty where it does not say."""
     return _utc(pick(record, STAMP)[0])
+
+
+def _stamps(records: Sequence[Record], begun: str) -> list[str]:
+    """When the records last changed, or when reading began if that is earlier: what changed meanwhile, elsewhere in the list,
+    must still lie ahead of the next reading."""
+    return [min(_stamp(record), begun) for record in records]
 
 
 def deleted_time(record: Record) -> str:
@@ -187,10 +196,13 @@ def tombstones(run: ZohoRun, table_id: str, module: str, since: str) -> Iterator
             {"type": "all", "per_page": 200, "page": page},
             cursor=page,
             operation="deleted",
+            accept=(400, 403),
             headers=since_header(since),
         )
-        if answer.status in (204, 304):
+        if answer.status in (204, 304) or feature_off(answer):
             return
+        if answer.status != 200:
+            raise answer.fault("the list of deletions was refused", Skipped if refused(answer) else Permanent)
         found = split(answer, "data", ("info",))
         more = _more(found.facts)
         walk.step(answer, found.records, page + 1 if more else None)
@@ -218,13 +230,12 @@ def _listed(run: ZohoRun, table_id: str, module: Module, since: str = "") -> Ite
         yield min(at for at, _ in batch), [record for _, record in batch]
 
 
-def _by_time(run: ZohoRun, table_id: str, module: Module) -> Iterator[tuple[str, list[Record]]]:
-    """The whole list, however long: oldest change first, and from where one walk ends another goes on."""
+def _by_time(run: ZohoRun, table_id: str, module: Module, since: str = "") -> Iterator[tuple[str, list[Record]]]:
+    """The list however long it is: oldest change first, and from where one walk ends another goes on."""
     order = {**module.params, "sort_by": STAMP, "sort_order": "asc"}
-    since = ""
     while True:
         rows, newest = 0, since
-        for at, found in _walk(run, table_id, module, list(module.names), order, since, LIST_REACH):
+        for at, found in _walk(run, table_id, module, module.passes[0], order, since, LIST_REACH):
             rows += len(found)
             newest = max([newest, *map(_stamp, found)])
             yield at, found
@@ -255,6 +266,8 @@ def _walk(
         rows += len(found.records)
         if not token or 0 < most <= rows:
             return
+        if rows >= LIST_REACH:
+            raise answer.fault(f"more than {LIST_REACH:,} records changed, which no list passes; read the table whole (--full)")
 
 
 def _each(pages: Iterator[tuple[str, list[Record]]]) -> Iterator[tuple[str, int, Record]]:
@@ -381,6 +394,10 @@ def _rows(answer: Answer, run: ZohoRun, module: Module, lookups: dict[str, str])
         if missing:
             raise answer.fault(f"the export lacks the columns {', '.join(sorted(missing))}")
         for row in reader:
+            if len(row) != len(header):
+                raise answer.fault(
+                    f"line {reader.line_num} of the export has {len(row)} cells, its head {len(header)}", Transient
+                )
             yield _record(dict(zip(header, row, strict=True)), run, module, lookups)
 
 

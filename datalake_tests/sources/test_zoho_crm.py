@@ -93,6 +93,28 @@ def lake(server: Server, tmp_path: Path) -> Lake:
     return Lake(tmp_path, server.env)
 
 
+@pytest.fixture(scope="module")
+def standing() -> Iterator[Server]:
+    with running("zoho_crm", seed=5, scale=0.1, now=NOW, limits=False) as server:
+        yield server
+
+
+@pytest.fixture
+def still(standing: Server) -> Iterator[Server]:
+    """One that several tests share: nothing happens there, and faults and refusals end with the test."""
+    standing.calls(clear=True)
+    yield standing
+    standing.clear_faults()
+    standing.control(forbid=[])
+    standing.control(off=[])
+    standing.control(scopes_missing=[])
+
+
+@pytest.fixture
+def beside(still: Server, tmp_path: Path) -> Lake:
+    return Lake(tmp_path, still.env)
+
+
 def living(server: Server, table: str) -> dict[str, dict[str, Any]]:
     return {row.record["id"]: row.record for row in server.ledger(table) if not row.deleted}
 
@@ -143,11 +165,11 @@ def test_more_than_ten_tokens_in_ten_minutes_pass_with_time(server: Server, tmp_
         Lake(tmp_path / "another", server.env).open()
 
 
-def test_a_client_that_is_not_known_is_told_to_look_at_the_data_centre(server: Server, tmp_path: Path) -> None:
+def test_a_client_that_is_not_known_is_told_to_look_at_the_data_centre(still: Server, tmp_path: Path) -> None:
     with pytest.raises(AuthenticationFailed, match="ZOHO_CRM_DATA_CENTER"):
-        Lake(tmp_path, {**server.env, "ZOHO_CRM_CLIENT_ID": "1000.ELSEWHERE"}).open()
+        Lake(tmp_path, {**still.env, "ZOHO_CRM_CLIENT_ID": "1000.ELSEWHERE"}).open()
     with pytest.raises(AuthenticationFailed, match="revoked"):
-        Lake(tmp_path, {**server.env, "ZOHO_CRM_REFRESH_TOKEN": "1000.old"}).open()
+        Lake(tmp_path, {**still.env, "ZOHO_CRM_REFRESH_TOKEN": "1000.old"}).open()
 
 
 @pytest.mark.parametrize("centre", ACCOUNTS)
@@ -160,8 +182,8 @@ def test_a_data_centre_that_is_none_is_refused() -> None:
         accounts_url(Settings.load({"ZOHO_CRM_DATA_CENTER": "br"}))
 
 
-def test_the_api_is_where_the_login_says_and_nowhere_else(server: Server, lake: Lake) -> None:
-    assert lake.open().http.base_url == server.url.replace("127.0.0.1", "localhost")
+def test_the_api_is_where_the_login_says_and_nowhere_else(still: Server, beside: Lake) -> None:
+    assert beside.open().http.base_url == still.url.replace("127.0.0.1", "localhost")
     for domain in ("https://www.zohoapis.com.au", "https://sandbox.zohoapis.eu"):
         assert api_domain({"api_domain": domain}, moved=False) == domain
     for domain in ("https://www.zohoapis.com.evil.example", "http://www.zohoapis.com", "", "https://zohoapis.com@evil.example"):
@@ -169,13 +191,13 @@ def test_the_api_is_where_the_login_says_and_nowhere_else(server: Server, lake: 
             api_domain({"api_domain": domain}, moved=False)
 
 
-def test_a_missing_scope_skips_its_tables_and_costs_no_token(server: Server, lake: Lake) -> None:
-    server.control(scopes_missing=["settings/roles"])
-    done = lake.sync("roles", "profiles")
+def test_a_missing_scope_skips_its_tables_and_costs_no_token(still: Server, beside: Lake) -> None:
+    still.control(scopes_missing=["settings/roles"])
+    done = beside.sync("roles", "profiles")
     assert isinstance(done["roles"], Skipped)
     assert "OAUTH_SCOPE_MISMATCH" in str(done["roles"])
     assert isinstance(done["profiles"], Extraction)
-    assert tokens(server) == 1
+    assert tokens(still) == 1
 
 
 # Lists
@@ -230,6 +252,29 @@ def test_more_than_two_thousand_rows_come_by_page_token(server: Server, lake: La
     assert lake.newest("solutions").keys() == living(server, "solutions").keys()
 
 
+def test_what_changed_while_a_list_was_read_is_read_next_time(server: Server, lake: Lake) -> None:
+    """The list goes by id: a record at its head can change while its tail is read, and be older than what comes there."""
+    run = lake.open()
+    try:
+        server.advance(1)  # after the run's clock was read: all of this happens while it reads
+        lake.read(run, SOURCE.tables["tasks"])
+    finally:
+        run.close()
+    assert lake.cursor("tasks")["newest"] <= dt.datetime.fromtimestamp(NOW, dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def test_more_changes_than_a_list_passes_are_told_where_passes_must_be_merged(
+    server: Server, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.control(wide={"module": "Contacts", "fields": 70})
+    lake.sync("contacts")
+    server.control(grow={"module": "Contacts", "rows": 700, "days": 0})
+    monkeypatch.setattr(zoho_crm_records, "LIST_REACH", 400)
+    done = lake.sync("contacts")["contacts"]
+    assert isinstance(done, Permanent)
+    assert "--full" in str(done)
+
+
 def test_a_module_that_exports_leave_out_is_walked_by_time(server: Server, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zoho_crm_records, "LIST_REACH", 400)
     monkeypatch.setattr(zoho_crm_records, "EXPORT_FROM", 100)
@@ -264,16 +309,16 @@ def test_a_second_reading_tells_only_what_changed(server: Server, lake: Lake) ->
     assert {id_: same(record, told[id_]) for id_, record in lake.newest("accounts").items()} == {id_: [] for id_ in told}
 
 
-def test_a_window_reads_that_stretch_again(server: Server, lake: Lake) -> None:
-    lake.sync("tasks")
-    cursor = lake.cursor("tasks")
+def test_a_window_reads_that_stretch_again(still: Server, beside: Lake) -> None:
+    beside.sync("tasks")
+    cursor = beside.cursor("tasks")
     since, until = (dt.datetime.fromtimestamp(NOW - days * DAY, dt.UTC) for days in (200, 100))
-    lake.sync("tasks", window=Window(since, until))
-    stamps = [dt.datetime.fromisoformat(line["record"]["Modified_Time"]) for line in lake.lines("tasks", after=1)]
-    told = [dt.datetime.fromisoformat(row["Modified_Time"]) for row in living(server, "tasks").values()]
+    beside.sync("tasks", window=Window(since, until))
+    stamps = [dt.datetime.fromisoformat(line["record"]["Modified_Time"]) for line in beside.lines("tasks", after=1)]
+    told = [dt.datetime.fromisoformat(row["Modified_Time"]) for row in living(still, "tasks").values()]
     assert len(stamps) == sum(since <= stamp < until for stamp in told) > 0
     assert all(since <= stamp < until for stamp in stamps)
-    assert lake.cursor("tasks") == cursor
+    assert beside.cursor("tasks") == cursor
 
 
 def test_after_four_weeks_a_module_is_read_whole_again(server: Server, lake: Lake) -> None:
@@ -395,58 +440,67 @@ def test_spent_credits_end_the_run_and_keep_what_was_read(server: Server, lake: 
     assert lake.log("users").head() is not None
 
 
-def test_too_many_calls_at_once_are_made_again(server: Server, lake: Lake) -> None:
+def test_too_many_calls_at_once_are_made_again(still: Server, beside: Lake) -> None:
     error = {"code": "TOO_MANY_REQUESTS", "details": {}, "message": "too many requests fired", "status": "error"}
     body = json.dumps(error)
-    server.fault("/crm/v8/settings/roles", status=429, body=body)
-    done = lake.sync("roles")["roles"]
+    still.fault("/crm/v8/settings/roles", status=429, body=body)
+    done = beside.sync("roles")["roles"]
     assert isinstance(done, Extraction)
     assert done.calls["limited"] == 1
 
 
-def test_a_feature_that_is_off_has_no_rows(server: Server, lake: Lake) -> None:
-    server.control(off=["settings/territories"])
-    done = lake.sync("territories")["territories"]
+def test_a_feature_that_is_off_has_no_rows(still: Server, beside: Lake) -> None:
+    still.control(off=["settings/territories"])
+    done = beside.sync("territories")["territories"]
     assert isinstance(done, Extraction)
     assert done.rows == 0
 
 
-def test_a_module_that_may_not_be_read_is_skipped_with_its_reason(server: Server, lake: Lake) -> None:
-    server.control(forbid=["Cases"])
-    done = lake.sync("cases", "tasks")
+def test_a_module_that_may_not_be_read_is_skipped_with_its_reason(still: Server, beside: Lake) -> None:
+    still.control(forbid=["Cases"])
+    done = beside.sync("cases", "tasks")
     assert isinstance(done["cases"], Skipped)
     assert "NO_PERMISSION" in str(done["cases"])
     assert isinstance(done["tasks"], Extraction)
 
 
-def test_a_module_that_the_organisation_does_not_have_is_skipped(server: Server, lake: Lake) -> None:
+def test_deletions_of_a_module_that_may_not_be_read_are_left_out(still: Server, beside: Lake) -> None:
+    still.control(forbid=["Contacts"])
+    done = beside.sync("modules", "deleted_records")["deleted_records"]
+    assert isinstance(done, Extraction)
+    assert any("deletions of Contacts are left out" in note for note in done.notes)
+    assert "Contacts" not in {line["_lake"]["add"]["module"] for line in beside.lines("deleted_records")}
+    assert "Deals" in {line["_lake"]["add"]["module"] for line in beside.lines("deleted_records")}
+
+
+def test_a_module_that_the_organisation_does_not_have_is_skipped(still: Server, beside: Lake) -> None:
     described = {"modules": [{"id": "1", "api_name": "Tasks", "api_supported": True, "viewable": True}]}
-    server.fault("/crm/v8/settings/modules", status=200, body=json.dumps(described))
-    done = lake.sync("cases")["cases"]
+    still.fault("/crm/v8/settings/modules", status=200, body=json.dumps(described))
+    done = beside.sync("cases")["cases"]
     assert isinstance(done, Skipped)
     assert "no module Cases" in str(done)
 
 
-def test_an_answer_with_an_error_in_it_is_no_list(server: Server, lake: Lake) -> None:
+def test_an_answer_with_an_error_in_it_is_no_list(still: Server, beside: Lake) -> None:
     error = {"code": "INTERNAL_ERROR", "details": {}, "message": "Internal Server Error", "status": "error"}
-    server.fault("/crm/v8/Vendors\\?", status=200, body=json.dumps(error))
-    assert isinstance(lake.sync("vendors")["vendors"], Permanent)
+    still.fault("/crm/v8/Vendors\\?", status=200, body=json.dumps(error))
+    assert isinstance(beside.sync("vendors")["vendors"], Permanent)
     more = {"data": [{"id": "1", "Modified_Time": "2026-01-01T00:00:00-03:00"}], "info": {"more_records": True}}
-    server.fault("/crm/v8/Vendors\\?", status=200, body=json.dumps(more))
-    done = lake.sync("vendors")["vendors"]
+    still.fault("/crm/v8/Vendors\\?", status=200, body=json.dumps(more))
+    done = beside.sync("vendors")["vendors"]
     assert isinstance(done, Permanent)
     assert "names no page" in str(done)
 
 
-def test_who_asks_is_told(lake: Lake) -> None:
-    run = lake.open()
+def test_who_asks_is_told(beside: Lake) -> None:
+    run = beside.open()
     try:
         told = zoho_crm.identify(run)
     finally:
         run.close()
     assert "3 modules without a contract" in told
     assert "all core modules can be read" in told
-    assert identify(SOURCE, lake.settings) == told
+    assert identify(SOURCE, beside.settings) == told
 
 
 # What is found
@@ -470,8 +524,8 @@ def test_fields_without_a_contract_become_columns_that_stay(server: Server, lake
     assert now.column("e_mail_fiscal_2").field == ("E_MAIL_fiscal",)
 
 
-def test_documents_of_people_are_marked_in_custom_fields(lake: Lake) -> None:
-    run = lake.open()
+def test_documents_of_people_are_marked_in_custom_fields(beside: Lake) -> None:
+    run = beside.open()
     try:
         contacts, accounts = run.contract(SOURCE.tables["contacts"]), run.contract(SOURCE.tables["accounts"])
     finally:
