@@ -222,7 +222,12 @@ class ClickUp:
                 if goal is None:
                     raise gone("Goal not found", "GOAL_002")
                 results = [_shown(each) for each in world.all("result", _is("goal_id", id_))]
-                return {"goal": {**_without(_shown(goal), ("editor_token",)), "key_results": results, "history": []}}
+                more = {
+                    "key_results": results,
+                    "history": [],
+                    "pretty_url": f"https://app.clickup.com/goals/{goal['pretty_id']}",
+                }
+                return {"goal": {**_without(_shown(goal), ("editor_token",)), **more}}
             case ["v3", "workspaces", id_, *rest]:
                 self._place("team", id_)
                 return self._of_workspace(id_, rest, query, request.method, body)
@@ -322,6 +327,8 @@ class ClickUp:
                 return {"comments": [self.comment(each) for each in self._comments(comments, query)]}
             case ["member"]:
                 return {"members": [self.explicit(each) for each in task["_members"]]}
+            case ["time_in_status"]:
+                return self.times(task)
         return None
 
     def _of_workspace(self, id_: str, rest: list[str], query: Object, method: str, body: Object) -> Any:
@@ -507,7 +514,7 @@ class ClickUp:
             folder = {"id": inside["id"], "name": inside["name"], "hidden": False, "access": True}
         return {
             **_shown(list_),
-            "task_count": self._tasks_in(list_),
+            "task_count": str(self._tasks_in(list_)),
             "folder": folder,
             "space": {"id": space["id"], "name": space["name"], "access": True},
             "inbound_address": f"a.t.{list_['id']}.secret@tasks.clickup.com",
@@ -634,7 +641,7 @@ class ClickUp:
         filled = len(self.world.things["team"][team]["_members"])
         return {
             "members": {"filled_members_seats": filled, "total_member_seats": 20, "empty_member_seats": 20 - filled},
-            "guests": {"filled_guest_seats": 1, "total_guest_seats": "unlimited", "empty_guest_seats": "unlimited"},
+            "guests": {"filled_guest_seats": 1, "total_guest_seats": "Infinity", "empty_guest_seats": "Infinity"},
         }
 
     def details(self, team: str, id_: int) -> Object:

@@ -9,7 +9,8 @@ from typing import Any
 
 Object = dict[str, Any]
 
-FEATURES = ("due_dates", "time_tracking", "tags", "time_estimates", "checklists", "custom_fields", "portfolios")
+FEATURES = ("time_tracking", "tags", "time_estimates", "checklists", "custom_fields", "portfolios")
+DUE_DATES = {"enabled": True, "start_date": True, "remap_due_dates": True, "remap_closed_due_date": False}
 PICTURE = "https://attachments.clickup.com/profilePictures/{id}.jpg"
 
 
@@ -61,7 +62,7 @@ def space(id_: str, team_: str, name: str, statuses: list[Object], members: list
         "admin_can_manage": True,
         "statuses": statuses,
         "multiple_assignees": True,
-        "features": {feature: {"enabled": True} for feature in FEATURES},
+        "features": {**{feature: {"enabled": True} for feature in FEATURES}, "due_dates": DUE_DATES},
         "archived": archived,
         "_team": team_,
         "_members": members,

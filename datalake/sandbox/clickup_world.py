@@ -688,6 +688,7 @@ FIELDS: tuple[tuple[str, str, str, Object], ...] = (
     ("space", "Áreas", "labels", shape.options("labels", "Design", "Código", "Vendas")),
     ("space", "Entrega", "date", {}),
     ("space", "Observação", "short_text", {}),
+    ("space", "Rascunho", "short_text", {}),
     ("space", "Página", "url", {}),
     ("folder", "Responsáveis", "users", {}),
     ("folder", "Relacionadas", "tasks", {}),
