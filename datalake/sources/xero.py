@@ -416,7 +416,9 @@ def _list(tenant: Tenant, ask: Ask, since: str = "") -> Iterator[Page]:
             yield from _pages(tenant, ask, table.path, more)
         return
     answer = tenant.get(table, table.path, dict(table.params), modified_since=since)
-    yield Page(_records(answer, table), answer.at, {"tenant_id": tenant.id})
+    records = _records(answer, table)
+    Walk().step(answer, records)
+    yield Page(records, answer.at, {"tenant_id": tenant.id})
 
 
 def _pages(
