@@ -185,16 +185,13 @@ def meter_summaries(run: StripeRun, ask: Ask) -> Iterator[Item]:
     if ask.window:
         since, until = int(ask.window.since.timestamp()), int(ask.window.until.timestamp())
         load = {"start": since // DAY * DAY, "end": min(-(-until // DAY) * DAY, today), "after": []}
-    elif through == today:
-        return
     else:
         start = through - LATE_USAGE if through else run.since // DAY * DAY
-        load = ask.cursor.get("load") or {"start": start, "end": today, "after": []}
+        load = ask.cursor.get("load") or {"start": today if through == today else start, "end": today, "after": []}
+    due = load["start"] < load["end"]
+    meters, customers = (living(ask.parent, "created"), living(customers_log)) if due else ({}, {})
     # Usage is no older than the meter, but for what came late.
-    begins = {
-        meter: max(load["start"], created // DAY * DAY - LATE_USAGE) for meter, created in living(ask.parent, "created").items()
-    }
-    customers = living(customers_log)
+    begins = {meter: max(load["start"], created // DAY * DAY - LATE_USAGE) for meter, created in meters.items()}
     pairs = sorted((meter, customer) for meter in begins if begins[meter] < load["end"] for customer in customers)
 
     def read(pair: tuple[str, str]) -> list[Page]:
