@@ -158,11 +158,11 @@ def tables(every: bool, as_json: bool) -> None:
 @click.argument("table_id", metavar="TABLE")
 @click.option("--json", "as_json", is_flag=True)
 def describe(table_id: str, as_json: bool) -> None:
-    """Show a table's contract: columns, key, owners, classification."""
+    """Show a table: columns (also those that its source told of beyond the contract), key, owners, classification."""
     from datalake.console import print_contract
     from datalake.model import jsonable
 
-    table = _table(table_id)
+    table = _table(Settings.load(), table_id)
     if as_json:
         click.echo(json.dumps(jsonable(table), ensure_ascii=False, indent=1))
     else:
@@ -389,11 +389,22 @@ def _source(name: str) -> Source:
     return contracts.load_source(name)
 
 
-def _table(table_id: str) -> Table:
+def _table(settings: Settings, table_id: str) -> Table:
+    """A table by its contract and, where the lake exists, by what its source told of it."""
+    from pathlib import Path
+
     from datalake import contracts
+    from datalake.lake.lake import Lake
 
     source_name, _, name = table_id.partition(".")
     source = contracts.load().get(source_name)
+    if source is not None and (settings.lake_url.startswith("s3://") or Path(settings.lake_url).is_dir()):
+        lake = Lake(settings)
+        if name in source.tables:
+            return lake.as_read(source.tables[name])
+        found = {table.name: table for table in lake.found(source)}
+        if name in found:
+            return found[name]
     if source is None or name not in source.tables:
         raise Failed(f"no table '{table_id}'; `datalake tables --all` lists them")
     return source.tables[name]

@@ -21,7 +21,7 @@ ALLOWED = {
     "settings": set[str](),
     "contracts": FOUNDATIONS,
     "lake": {*FOUNDATIONS, "contracts"},
-    "sources": {*FOUNDATIONS, "lake.raw", "lake.objects"},
+    "sources": {*FOUNDATIONS, "lake.raw", "lake.objects", "lake.told"},
     "treat": {*FOUNDATIONS, "lake", "contracts"},
     "sandbox": {*FOUNDATIONS, "contracts", "sources"},
     "pipeline": {*FOUNDATIONS, "lake", "sources", "treat"},

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from datalake import checks
+from datalake import checks, contracts
 from datalake.assets import metadata
 from datalake.assets.specs import asset_key, layer_specs, output_name, schema
 from datalake.model import Layer, Source, Table
@@ -160,12 +160,16 @@ def _selected(context: dg.AssetExecutionContext, results: Iterable[dg.AssetCheck
 
 
 def _output(lake: "Lake", step: "Step") -> dg.Output[Any]:
-    name, facts = output_name(step.table, step.layer), {"seconds": round(step.seconds, 3)}
+    name = output_name(step.table, step.layer)
+    facts: dict[str, Any] = {"seconds": round(step.seconds, 3)}
     if step.layer is not Layer.ATHENA:
         return dg.Output(step, name, metadata=facts)  # its IO manager adds what was committed
     from datalake.lake.register import Registration
 
     registration = step.result if isinstance(step.result, Registration) else None
+    if step.table.columns != contracts.load_source(step.table.source).tables[step.table.name].columns:
+        # The graph was loaded with the contract's columns; the source told of more.
+        facts["dagster/column_schema"] = dg.MetadataValue.table_schema(schema(step.table))
     return dg.Output(None, name, metadata=facts | metadata.athena(lake, step.table, registration))
 
 
@@ -185,7 +189,7 @@ def _materialization(lake: "Lake", step: "Step") -> dg.AssetMaterialization:
         case Layer.ATHENA:
             facts |= metadata.athena(lake, table, result if isinstance(result, Registration) else None)
     if step.layer is not Layer.RAW:
-        facts["dagster/column_schema"] = dg.MetadataValue.table_schema(schema(table))
+        facts["dagster/column_schema"] = dg.MetadataValue.table_schema(schema(lake.as_read(table)))
     return dg.AssetMaterialization(asset_key(table, step.layer), description=table.about, metadata=facts)
 
 

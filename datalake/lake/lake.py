@@ -76,6 +76,11 @@ class Lake:
         treated = int(self.properties(table).get("datalake.raw_commit", 0))
         return as_told(table, self.log(table).read(treated).told) if treated else table
 
+    def as_read(self, table: Table) -> Table:
+        """The table as it was read last: nothing but the raw log is looked at."""
+        head = self.log(table).head()
+        return as_told(table, head.told if head else None)
+
     def found(self, source: Source) -> list[Table]:
         """Tables without a contract that the source told of and that were read."""
         tables = []

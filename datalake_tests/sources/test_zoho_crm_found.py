@@ -1,5 +1,6 @@
 """Modules and fields that no contract names, from the API through all layers: found, kept with the data, changed, told."""
 
+import json
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 
 from datalake import contracts
 from datalake.assets.source import source_assets
 from datalake.assets.specs import RAW_IO, TREATED_IO
+from datalake.cli import main
 from datalake.io_managers import raw_io_manager, treated_io_manager
 from datalake.lake.lake import Lake
 from datalake.lake.register import query_connection
@@ -187,3 +190,19 @@ def test_dagster_is_told_of_found_tables_by_the_run_that_found_them(tmp_path: Pa
         assert columns["valor_do_contrato"] == "Valor do contrato"
         for layer in ("raw_custom_module7", "athena_custom_module7"):
             assert instance.get_latest_materialization_event(dg.AssetKey(["zoho_crm", layer])) is not None
+
+
+def test_describe_shows_what_was_found(
+    road: tuple[Server, Lake, list[set[str]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def columns(table: str) -> dict[str, str]:
+        told = CliRunner().invoke(main, ["describe", f"zoho_crm.{table}", "--json"])
+        assert told.exit_code == 0, told.output
+        return {column["name"]: column["about"] for column in json.loads(told.output)["columns"]}
+
+    monkeypatch.setenv("DATALAKE_URL", road[1].settings.lake_url)
+    assert columns("deals")["data_da_visita"] == "Data da visita"
+    assert columns("vistorias")["nota"] == "Nota"
+    monkeypatch.setenv("DATALAKE_URL", str(tmp_path / "none"))
+    assert "data_da_visita" not in columns("deals")
+    assert not (tmp_path / "none").exists()
