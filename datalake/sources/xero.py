@@ -138,7 +138,7 @@ def full_list(run: XeroRun, ask: Ask) -> Iterator[Item]:
         pages = _list(tenant, ask)
         if ask.table.parent:
             paths = [re.sub(r"\{.*?\}", id_, ask.table.path) for (id_,) in parents.get(tenant.id, ())]
-            lists = run.workers.each(paths, lambda path: list(_pages(tenant, ask, path, gone=(404,))))
+            lists = tenant.workers.each(paths, lambda path: list(_pages(tenant, ask, path, gone=(404,))))
             pages = itertools.chain.from_iterable(lists)
         found = yield from told_if_changed(pages, state.get("digest"), {"tenant_id": tenant.id}, at)
         yield Checkpoint({"digest": found})
@@ -289,7 +289,7 @@ def children_of_changed(run: XeroRun, ask: Ask) -> Iterator[Item]:
                 fetch = partial(_children, ask.table, tenant, of.path.rpartition("/")[2], known=name in sequences)
                 changed = [dataclasses.replace(row, record=b"") for row in newest.values()]
                 for start in range(skip, len(changed), CHUNK):
-                    for items in run.workers.each(changed[start : start + CHUNK], fetch):
+                    for items in tenant.workers.each(changed[start : start + CHUNK], fetch):
                         yield from items
                     yield Checkpoint({"sequences": dict(sequences), "done": {name: start + CHUNK}})
                 skip = 0

@@ -62,7 +62,7 @@ def report_snapshots(run: XeroRun, ask: Ask) -> Iterator[Item]:
         known = state.get("digests", {}) if state.get("day") == today else {}
         digests: dict[str, str] = {}
         wanted = [(part, period) for part in parts for period in periods]
-        for page, complete in run.workers.each(wanted, lambda each: _ask(run, ask, tenant, *each)):
+        for page, complete in tenant.workers.each(wanted, lambda each: _ask(run, ask, tenant, *each)):
             key = " ".join(str(value) for name, value in complete.scope.items() if name not in ("tenant_id", "snapshot_date"))
             digests[key] = digest(page.records)
             if digests[key] != known.get(key):
@@ -84,7 +84,7 @@ def aged_by_contact(run: XeroRun, ask: Ask) -> Iterator[Item]:
         wanted = sorted(id_ for id_ in contacts.get(tenant.id, ()) if id_ > done)
         for start in range(0, len(wanted), CHUNK):
             parts = [{"contact_id": id_} for id_ in wanted[start : start + CHUNK]]
-            for snapshot in run.workers.each(parts, lambda part: _ask(run, ask, tenant, part, period)):
+            for snapshot in tenant.workers.each(parts, lambda part: _ask(run, ask, tenant, part, period)):
                 yield from snapshot
             done = parts[-1]["contact_id"]
             yield Checkpoint({"day": today, "after": done})

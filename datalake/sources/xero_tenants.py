@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import email.utils
 import functools
+import queue
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from datalake.sources.budget import Budget, Limit, retry_after
 from datalake.sources.engine import HttpRun
 from datalake.sources.http import Answer, Http, Verdict
 from datalake.sources.oauth import OAuth
-from datalake.sources.paging import by_commit
+from datalake.sources.paging import Workers, by_commit
 from datalake.sources.progress import Progress
 from datalake.sources.records import pick, split
 
@@ -65,8 +66,10 @@ class Tenant:
         self.id = id_
         self.name = name
         self.closed: QuotaSpent | Disconnected | None = None
-        self._heard = False
         self.http = run.session(self)
+        self.workers = Workers(AT_ONCE)
+        """Threads of its own: those of another organisation may all be waiting for its minute."""
+        self._heard = False
         self._run = run
 
     def get(
@@ -86,6 +89,8 @@ class Tenant:
         if self.closed is not None:
             raise type(self.closed)(f"{table.id}: {self.closed}")
         headers = {"If-Modified-Since": modified_since.rstrip("Z")} if modified_since else {}
+        if self._run.http.most_calls is not None:
+            self.http.most_calls = 3 * self._run.http.most_calls  # a refusal is looked into and asked again
         ask = functools.partial(
             self.http.get, table.id, path, params, headers=headers, cursor=cursor, accept=(401, 403, 404, 410, *accept)
         )
@@ -159,16 +164,16 @@ class XeroRun(HttpRun):
     def today(self) -> dt.date:
         return self.now.date()
 
-    def connections(self, *, anew: bool = False) -> Answer:
-        """The organisations behind the login, asked once a run, or `anew`."""
+    def connections(self) -> Answer:
+        """The organisations behind the login, asked once a run."""
         with self._lock:
-            if self._connected is None or anew:
+            if self._connected is None:
                 self._connected = self.http.get("xero.connections", "/connections")
             return self._connected
 
     def check(self, tenant: Tenant, refusal: Answer) -> None:
         """After a refusal: raises AuthenticationFailed where the login reads nothing, Disconnected where it lost this one."""
-        if tenant.id not in _ids(self.connections(anew=True)):
+        if tenant.id not in _ids(tenant.http.get(refusal.table_id, "/connections")):
             raise refusal.fault(
                 f"{tenant.name} is no longer connected: log in again and choose it; its rows stay", Disconnected
             )
@@ -188,6 +193,7 @@ class XeroRun(HttpRun):
     def close(self) -> None:
         super().close()
         for tenant in self._tenants or ():
+            tenant.workers.close()
             tenant.http.close()
 
     def _open_tenants(self) -> list[Tenant]:
@@ -249,7 +255,7 @@ def scope_is_missing(answer: Answer) -> bool:
 
 
 def each_tenant(run: XeroRun, ask: Ask, read: Callable[[Tenant, dict[str, Any]], Iterator[Item]]) -> Iterator[Item]:
-    """The rows of each organisation by `read(tenant, state)`, whose checkpoints hold that organisation's part of the cursor.
+    """The rows of all organisations side by side, each by `read(tenant, state)`, whose checkpoints hold its part of the cursor.
 
     An organisation that is refused, gone, or has spent its day is told and left as it was; one that fails otherwise is an
     error after the others are read. Where nothing could be read at all, that is the error.
@@ -257,29 +263,71 @@ def each_tenant(run: XeroRun, ask: Ask, read: Callable[[Tenant, dict[str, Any]],
     states: dict[str, Any] = dict(ask.cursor.get("tenants", {}))
     tenants = run.tenants
     run.tell_gone(states, ask)
-    # Tables begin with different organisations, so that no limit holds up all threads at once.
-    first = zlib.crc32(ask.table.name.encode()) % len(tenants)
     left_out: list[SourceError] = []
-    failed: SourceError | None = None
-    for tenant in tenants[first:] + tenants[:first]:
-        try:
-            for item in read(tenant, states.get(tenant.id, {})):
-                if isinstance(item, Checkpoint):
+    failed: Exception | None = None
+    with _SideBySide({tenant: read(tenant, states.get(tenant.id, {})) for tenant in tenants}) as items:
+        for tenant, item in items:
+            match item:
+                case Checkpoint():
                     states[tenant.id] = item.cursor
-                    item = Checkpoint({"tenants": dict(states)})
-                yield item
-        except AuthenticationFailed:
-            raise
-        except (QuotaSpent, Skipped) as error:
-            left_out.append(error)
-            if len(tenants) > 1:
-                ask.note(f"{tenant.name} was left as it was: {error}")
-        except SourceError as error:
-            failed = failed or error
+                    yield Checkpoint({"tenants": dict(states)})
+                case AuthenticationFailed():
+                    raise item
+                case QuotaSpent() | Skipped():
+                    left_out.append(item)
+                    if len(tenants) > 1:
+                        ask.note(f"{tenant.name} was left as it was: {item}")
+                case Exception():
+                    failed = failed or item
+                case _:
+                    yield item
     if failed is not None:
         raise failed
     if len(left_out) == len(tenants):
         raise next((error for error in left_out if not isinstance(error, QuotaSpent)), left_out[0])
+
+
+class _SideBySide:
+    """What several generators yield, as it comes: each runs in a thread of its own, and ends with its error if it fails."""
+
+    def __init__(self, reads: Mapping[Tenant, Iterator[Item]]) -> None:
+        self._reads = reads
+        self._queue: queue.Queue[tuple[Tenant, Item | Exception | None]] = queue.Queue(2 * len(reads))
+        self._left = threading.Event()
+
+    def __enter__(self) -> Iterator[tuple[Tenant, Item | Exception]]:
+        for tenant, items in self._reads.items():
+            threading.Thread(target=self._read, args=(tenant, items), name=f"read {tenant.name}", daemon=True).start()
+        return self._items()
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+
+    def _items(self) -> Iterator[tuple[Tenant, Item | Exception]]:
+        running = len(self._reads)
+        while running:
+            tenant, item = self._queue.get()
+            if item is None:
+                running -= 1
+            else:
+                yield tenant, item
+
+    def _read(self, tenant: Tenant, items: Iterator[Item]) -> None:
+        try:
+            for item in items:
+                if not self._put(tenant, item):
+                    return
+        except Exception as error:  # noqa: BLE001 - it is raised where the items are taken
+            self._put(tenant, error)
+        self._put(tenant, None)
+
+    def _put(self, tenant: Tenant, item: Item | Exception | None) -> bool:
+        """Hand an item over; False where nobody takes any more."""
+        while not self._left.is_set():
+            with contextlib.suppress(queue.Full):
+                self._queue.put((tenant, item), timeout=0.2)
+                return True
+        return False
 
 
 def listed_parents(run: XeroRun, ask: Ask, *fields: str) -> dict[str, list[tuple[Any, ...]]]:

@@ -340,7 +340,7 @@ def test_pages_without_an_order_are_counted_and_read_again(xero: Server, tmp_pat
 def test_pages_that_never_stand_still_are_an_error(still: Server, tmp_path: Path) -> None:
     one = {"ManualJournalID": "a", "UpdatedDateUTC": "/Date(1)/"}
     body = json.dumps({"pagination": {"page": 1, "pageSize": 3, "pageCount": 1, "itemCount": 2}, "ManualJournals": [one]})
-    still.fault("/ManualJournals", status=200, body=body, times=3)
+    still.fault("/ManualJournals", status=200, body=body, times=6)
     error = RawLake(tmp_path, still.env).fail("manual_journals")
     assert isinstance(error, Transient)
     assert "only 1 of 2 rows came" in str(error)
