@@ -116,7 +116,7 @@ class ZohoRun(HttpRun):
 
     def fields(self, module: str) -> dict[str, Field]:
         """The readable fields of a module, by name."""
-        pages = self.asked("zoho_crm.fields", f"/crm/v8/settings/fields?module={module}&type=all", "fields")
+        pages = self.asked(f"zoho_crm.fields of {module}", f"/crm/v8/settings/fields?module={module}&type=all", "fields")
         return {field.name: field for field in readable(_decoded(pages))}
 
     def display_field(self, module: str) -> str:

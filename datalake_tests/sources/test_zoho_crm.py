@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from datalake import contracts
+from datalake import connect, contracts
 from datalake.lake.objects import Objects
 from datalake.lake.raw import RawLog
 from datalake.lake.told import as_told
@@ -522,6 +522,14 @@ def test_fields_without_a_contract_become_columns_that_stay(server: Server, lake
     now = as_told(SOURCE.tables["leads"], head.told)
     assert now.column("e_mail_fiscal").field == ("E_mail_fiscal",)
     assert now.column("e_mail_fiscal_2").field == ("E_MAIL_fiscal",)
+
+
+def test_what_may_be_read_is_tried_out(still: Server, beside: Lake) -> None:
+    still.control(forbid=["Cases", "Leads"])
+    still.control(scopes_missing=["settings/roles"])
+    tables = [SOURCE.tables[name] for name in ("users", "leads", "accounts", "cases", "roles", "profiles")]
+    found = {table.name: bool(reason) for table, reason in connect.readable(SOURCE, beside.settings, tables)}
+    assert found == {"users": False, "leads": True, "accounts": False, "cases": True, "roles": True, "profiles": False}
 
 
 def test_documents_of_people_are_marked_in_custom_fields(beside: Lake) -> None:
