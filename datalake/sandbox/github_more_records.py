@@ -178,7 +178,7 @@ def check_suite(repository: Repository, sha: str, branch: str, began: int, ended
         "after": sha,
         "pull_requests": [],
         "app": app_record(repository.owner),
-        "repository": repository_record(repository),
+        "repository": small_repository(repository),
         "created_at": iso(began),
         "updated_at": iso(ended or began),
         "head_commit": {
@@ -675,7 +675,6 @@ def secret_scanning_alert(repository: Repository, number: int, born: int, change
         "resolution_comment": None,
         "secret_type": "aws_access_key_id",
         "secret_type_display_name": "AWS Access Key ID",
-        "secret": f"AKIALEAKED{number:010d}",
         "push_protection_bypassed": False,
         "push_protection_bypassed_by": None,
         "push_protection_bypassed_at": None,
@@ -714,7 +713,7 @@ def package(owner: Owner, repository: Repository, kind: str, id_: int, born: int
         "url": f"{API}/orgs/{owner.login}/packages/{kind}/{name}",
         "created_at": iso(born),
         "updated_at": iso(changed),
-        "repository": repository_record(repository),
+        "repository": small_repository(repository),
         "html_url": f"{WEB}/orgs/{owner.login}/packages/{kind}/{name}",
     }
 

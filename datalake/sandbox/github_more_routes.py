@@ -207,8 +207,9 @@ class MoreRoutes:
             if owner.login != "acme":
                 raise Refused(status, message)
             rows = self.more.told(table, owner)
-            if table == "secret_scanning_alerts" and request.query_params.get("hide_secret") == "true":
-                rows = [Told({**row.record, "secret": ""}, row.seen) for row in rows]
+            if table == "secret_scanning_alerts":
+                hidden = request.query_params.get("hide_secret") == "true"
+                rows = [_with_secret(row, hidden) for row in rows]
             return cursored(request, rows, path)
         match rest.split("/"):
             case ["events"]:
@@ -301,6 +302,11 @@ def _with_clone_token(row: Told) -> Told:
     if not row.record["private"]:
         return row
     return Told({**row.record, "temp_clone_token": f"CLONE{secrets.token_hex(12)}"}, row.seen)
+
+
+def _with_secret(row: Told, hidden: bool) -> Told:
+    """An alert with the secret that leaked, or without its value."""
+    return Told({**row.record, "secret": "" if hidden else f"AKIALEAKED{row.record['number']:010d}"}, row.seen)
 
 
 def _with_fields(row: Told, asked: set[str]) -> Told:
