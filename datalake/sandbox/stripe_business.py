@@ -854,8 +854,10 @@ class Business:
         if customer is None:
             return
         items = [self._pending_item(customer, self._dice.randrange(500, 9_000)) for _ in range(self._dice.randrange(12, 16))]
-        if item_discount := self._new_discount(customer=customer["id"], invoice_item=items[0]["id"]):
-            items[0]["discounts"] = [item_discount["id"]]
+        # One of them becomes a line that is not inside the invoice, but only in the list of its lines.
+        for item in (items[0], items[-2]):
+            if item_discount := self._new_discount(customer=customer["id"], invoice_item=item["id"]):
+                item["discounts"] = [item_discount["id"]]
         invoice = self._new_invoice(customer, customer["currency"], "manual", None)
         if coupon_discount := self._new_discount(customer=customer["id"], invoice=invoice["id"]):
             invoice["discounts"] = [coupon_discount["id"]]

@@ -31,6 +31,8 @@ TOLD_BY_THE_FEED = frozenset(
 """Fan-outs whose rows change while their parent does not: the feed tells of the rows, and names the parent."""
 REPEATING = frozenset({"payment_records"})
 """Tables whose log repeats all rows when one changed: only the changed ones are worth a call."""
+LONG = {"invoices": "invoice_line_items", "subscriptions": "subscription_items"}
+"""Tables whose records show only the first of their parts, and the table of the parts."""
 LATE_USAGE = 35 * DAY
 """Stripe takes usage for this far back: https://docs.stripe.com/billing/subscriptions/usage-based/recording-usage"""
 
@@ -224,8 +226,17 @@ def discounts(run: StripeRun, ask: Ask) -> Iterator[Item]:
         log = RawLog(ask.parent.objects, run.source.tables[name])
         one = dataclasses.replace(ask, parent=log, cursor={"parent_sequence": sequences.get(name, 0)})
         for commit, rows in by_commit(one, "id"):
+            cut_short = []
             for row in rows:
-                yield from () if row.deleted else _discounts_in(row.record, row.at, stays=name.startswith("invoice"))
+                if not row.deleted:
+                    yield from _discounts_in(row.record, row.at, stays=name == "invoices")
+                    if _hides_discounts(row.record):
+                        cut_short.append(row.fields[0])
+            # Items and lines beyond the first ten are read once more for the discounts that only they show.
+            for item in _read_all(run, run.source.tables[LONG[name]], cut_short) if cut_short else ():
+                if isinstance(item, Page):
+                    for record in item.records:
+                        yield from _discounts_in(record, item.at, stays=name == "invoices")
             sequences[name] = commit.sequence
             yield Checkpoint({"sequences": dict(sequences), **feed})
     horizon, through, seen = run.horizon, feed.get("through"), set(feed.get("seen", ()))
@@ -395,7 +406,7 @@ def _read_children(run: StripeRun, table: Table, parent_id: str) -> list[Item]:
 def _discounts_in(record: Record, at: str, *, stays: bool) -> Iterator[Item]:
     lists = (_list_inside(record, name)[0] for name in ("items", "lines"))
     for found in [each for owner in (record, *itertools.chain(*lists)) for each in _own_discounts(owner)]:
-        if bytes(memoryview(found)[:1]) != b"{":
+        if not _is_object(found):
             continue  # a bare id, which brings nothing but its name
         deleted, start = pick(found, "deleted", "start")
         if deleted:
@@ -406,6 +417,19 @@ def _discounts_in(record: Record, at: str, *, stays: bool) -> Iterator[Item]:
             yield Page([found], f"{dt.datetime.fromtimestamp(start, dt.UTC):%Y-%m-%dT%H:%M:%S.%fZ}")
         else:
             yield Page([found], at)
+
+
+def _hides_discounts(record: Record) -> bool:
+    """Whether a discount can be on parts that the record does not show. An invoice names all; a subscription does not."""
+    (_, more), (lines, more_lines) = (_list_inside(record, name) for name in ("items", "lines"))
+    if not more_lines:
+        return more
+    told = {pick(each, "id")[0] for owner in (record, *lines) for each in _own_discounts(owner) if _is_object(each)}
+    return bool({each["discount"] for each in pick(record, "total_discount_amounts")[0] or ()} - told)
+
+
+def _is_object(value: Record) -> bool:
+    return bytes(memoryview(value)[:1]) == b"{"
 
 
 def _own_discounts(record: Record) -> list[Record]:

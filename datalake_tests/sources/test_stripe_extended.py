@@ -304,4 +304,8 @@ def test_discounts_of_single_items_and_lines_are_told(stripe: Server, lake: Lake
     told: dict[str, Any] = {row.record["id"]: row.record for row in lake.rows("discounts").values()}
     assert any(discount["subscription_item"] for discount in told.values())
     assert any(discount["invoice_item"] for discount in told.values())
+    # Some of them are on lines that their invoice does not show.
+    shown = {line["id"] for row in lake.rows("invoices").values() for line in row.record["lines"]["data"]}
+    hidden = [row.record for row in stripe.ledger("invoice_line_items") if row.record["id"] not in shown]
+    assert any(line["discounts"] for line in hidden)
     assert equals_the_ledger(lake, stripe, "discounts")
