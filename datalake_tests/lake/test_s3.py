@@ -62,6 +62,13 @@ def lake(endpoints: tuple[str, str], request: pytest.FixtureRequest) -> Iterator
     lake.close()
 
 
+def test_folders_right_below_a_folder(lake: Lake) -> None:
+    for key in ("raw/stripe/charges/commits/1.json", "raw/stripe/charges/read_at", "raw/stripe/refunds/data/x", "raw/xero/a/b"):
+        lake.objects.put(key, b"{}")
+    assert lake.objects.folders("raw/stripe") == ("charges", "refunds")
+    assert lake.objects.folders("raw/nothing") == ()
+
+
 def test_one_of_many_writers_wins_a_raw_commit(lake: Lake) -> None:
     log = lake.log(table())
     writer = PartWriter(lake.objects, table())
