@@ -21,9 +21,10 @@ ALLOWED = {
     "settings": set[str](),
     "contracts": FOUNDATIONS,
     "lake": {*FOUNDATIONS, "contracts"},
-    "sources": {*FOUNDATIONS, "lake.raw", "lake.objects", "lake.told"},
+    "sources": {*FOUNDATIONS, "lake.raw", "lake.objects", "lake.told", "lake.inbox"},
     "treat": {*FOUNDATIONS, "lake", "contracts"},
-    "sandbox": {*FOUNDATIONS, "contracts", "sources"},
+    "sandbox": {*FOUNDATIONS, "contracts", "sources", "webhooks"},
+    "webhooks": {*FOUNDATIONS, "lake"},
     "pipeline": {*FOUNDATIONS, "lake", "sources", "treat"},
 }
 """What each part may import of the package beside itself. Parts that are not named sit on top and may import anything."""

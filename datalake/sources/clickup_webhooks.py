@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import itertools
 from collections.abc import Iterator
 
 import msgspec
 
-from datalake.lake.lake import Lake
-from datalake.sources.base import Ask, Checkpoint, Item, Page
+from datalake.lake.inbox import Arrival, open_inbox
+from datalake.sources.base import Ask, Item, Page
 from datalake.sources.clickup_run import ClickUpRun, inside
-from datalake.sources.frontier import Frontier, text
+from datalake.sources.received import received
 from datalake.sources.records import pick
-from datalake.webhooks.inbox import Arrival, Inbox
-
-OVERLAP = dt.timedelta(minutes=15)
-"""Arrivals so long before the newest one are looked at again: a body lands after its arrival, and machines' clocks differ."""
-CHUNK = 500
-"""Bodies between two checkpoints."""
 
 
 def webhook_events(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
     """Bodies as they were received, in the order of their arrival."""
-    inbox = Inbox(Lake(run.settings).objects, "clickup")
-    frontier = Frontier({} if ask.window else ask.cursor, OVERLAP)
-    start = dt.datetime.fromisoformat(frontier.start) if frontier.start else None
-    arrivals = inbox.arrivals(ask.window.since if ask.window else start)
-    keys = (key for key, time in arrivals if ask.window is None or time < ask.window.until)
-    while some := list(itertools.islice(keys, CHUNK)):
-        for key, found in zip(some, run.workers.each(some, inbox.get), strict=True):
-            if found is None:
-                continue  # under way, or never answered: looked at again while the overlap lasts
-            arrival, body = found
-            if frontier.fresh([key.encode()], [text(dt.datetime.fromisoformat(arrival.received_at))]):
-                yield _event(arrival, body, ask)
-        if frontier.newest:
-            yield Checkpoint(frontier.state())
+    inbox = open_inbox(run.settings, "clickup")
+    return received(ask, inbox, run.workers, lambda arrival, body: _event(arrival, body, ask))
 
 
 def _event(arrival: Arrival, body: bytes, ask: Ask) -> Page:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from datalake.lake.lake import Lake
+from datalake.lake.inbox import open_inbox
 from datalake.lake.raw import now as utc_now
 from datalake.model import Source, Table
 from datalake.settings import SettingError, Settings
@@ -40,7 +40,6 @@ from datalake.sources.paging import full_list as told_if_changed
 from datalake.sources.progress import Progress
 from datalake.sources.records import Record, elements, inner, pick, single
 from datalake.sources.redaction import hide
-from datalake.webhooks.inbox import Inbox
 
 HUB, MESSAGING, GRAPH = "hub.360dialog.io", "waba-v2.360dialog.io", "graph.facebook.com"
 BALANCE = "/clients/{client_id}/info/balance"
@@ -136,8 +135,7 @@ class Dialog360Run(HttpRun):
             MESSAGING: self._http(MESSAGING, None, [Limit(5, 1.0)], progress),
             GRAPH: self._http(GRAPH, meta, [Limit(5, 1.0)], progress),
         }
-        self.objects = Lake(settings).objects
-        self.inbox = Inbox(self.objects, "dialog_360")
+        self.inbox = open_inbox(settings, "dialog_360")
         self.since = _since(settings)
         self._lock = threading.RLock()
         self._partner: Answer | None = None

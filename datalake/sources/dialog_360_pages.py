@@ -220,5 +220,5 @@ def read_file(run: Dialog360Run, table: Table, numbers: dict[str, str], row: Par
         raise file.fault("the file is not the one that was told: its sha256 differs", Transient)
     key = f"media/dialog_360/{re.sub(r'[^A-Za-z0-9_-]', '_', number)}/{re.sub(r'[^A-Za-z0-9_-]', '_', id_)}"
     with contextlib.suppress(AlreadyExists):
-        run.objects.put_new(key, file.body)
+        run.inbox.objects.put_new(key, file.body)
     return Page([record], answer.at, {**told, "object_key": key})

@@ -17,21 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from datalake.lake.inbox import Arrival
 from datalake.lake.raw import now as utc_now
 from datalake.model import Table
 from datalake.sources.base import Ask, Checkpoint, Deleted, Item, Page
-from datalake.sources.frontier import Frontier, text
 from datalake.sources.paging import ParentRow, by_commit, rows_of
+from datalake.sources.received import received
 from datalake.sources.records import Record, elements, inner, pick
-from datalake.webhooks.inbox import Arrival
 
 if TYPE_CHECKING:
     from datalake.sources.dialog_360 import Dialog360Run
 
-OVERLAP = dt.timedelta(minutes=15)
-"""Arrivals so long before the newest one are looked at again: a body lands after its arrival, and machines' clocks differ."""
-CHUNK = 500
-"""Bodies between two checkpoints."""
 MESSAGES_AT_ONCE = 50_000
 """Messages whose state is worked out together."""
 UNDELIVERED = dt.timedelta(days=31)
@@ -49,19 +45,7 @@ NUMBER_CHANGES = ("user_changed_number", "customer_changed_number")
 
 def webhook_inbox(run: Dialog360Run, ask: Ask) -> Iterator[Item]:
     """Bodies as they were received, in the order of their arrival."""
-    frontier = Frontier({} if ask.window else ask.cursor, OVERLAP)
-    start = dt.datetime.fromisoformat(frontier.start) if frontier.start else None
-    arrivals = run.inbox.arrivals(ask.window.since if ask.window else start)
-    keys = (key for key, time in arrivals if ask.window is None or time < ask.window.until)
-    while some := list(itertools.islice(keys, CHUNK)):
-        for key, found in zip(some, run.workers.each(some, run.inbox.get), strict=True):
-            if found is None:
-                continue  # under way, or never answered: looked at again while the overlap lasts
-            arrival, body = found
-            if frontier.fresh([key.encode()], [text(dt.datetime.fromisoformat(arrival.received_at))]):
-                yield _event(arrival, body, ask)
-        if frontier.newest:
-            yield Checkpoint(frontier.state())
+    return received(ask, run.inbox, run.workers, lambda arrival, body: _event(arrival, body, ask))
 
 
 def webhook_changes(run: Dialog360Run, ask: Ask) -> Iterator[Item]:  # noqa: ARG001 - the engine calls all alike

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
-from datalake.lake.lake import Lake
+from datalake.lake.inbox import open_inbox
 from datalake.settings import SettingError, Settings
-from datalake.webhooks.inbox import Inbox
 from datalake.webhooks.proof import Proof, Unproven
 
 log = logging.getLogger(__name__)
@@ -54,10 +53,9 @@ class Receiver:
     """Takes the webhooks of all sources that are set up. `hosts` are the names it answers to; empty: any."""
 
     def __init__(self, settings: Settings, hosts: tuple[str, ...]) -> None:
-        lake = Lake(settings)
         self._hosts = frozenset(host.lower() for host in hosts)
         self._proofs = _proofs(settings)
-        self._inboxes = {source: Inbox(lake.objects, source) for source in self._proofs}
+        self._inboxes = {source: open_inbox(settings, source) for source in self._proofs}
 
     def refuse(self, call: Call) -> Reply | None:
         """The answer to a call that is refused whatever its body is; None where the body is to be read."""

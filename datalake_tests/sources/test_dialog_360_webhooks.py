@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from datalake import contracts
+from datalake.lake.inbox import Inbox
 from datalake.lake.lake import Lake
 from datalake.lake.raw import Commit
 from datalake.pipeline import run_source
 from datalake.settings import Settings
 from datalake.sources.progress import LogProgress
-from datalake.webhooks.inbox import Inbox
 from datalake.webhooks.server import running
 
 SOURCE = contracts.load_source("dialog_360")
@@ -312,7 +312,7 @@ def test_a_delivery_that_was_killed_and_came_again_is_one_row(world: World, monk
 
 
 def test_many_arrivals_are_read_in_portions_and_none_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datalake.sources.dialog_360_webhooks.CHUNK", 7)
+    monkeypatch.setattr("datalake.sources.received.CHUNK", 7)
     for number in range(40):
         world.receive(message(1_790_000_000 + number, f"wamid.{number:03d}"))
         if number == 20:

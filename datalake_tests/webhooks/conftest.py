@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from datalake.lake.inbox import Inbox
 from datalake.lake.objects import Objects
 from datalake.settings import Settings
-from datalake.webhooks.inbox import Inbox
 
 SECRET, TOKEN = "a-signing-secret", "a-shared-token"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import boto3
 import pytest
 
+from datalake.lake.inbox import Inbox
 from datalake.lake.lake import Lake
 from datalake.lake.objects import Objects
 from datalake.settings import Settings
-from datalake.webhooks.inbox import Inbox
 from datalake_tests.lake import servers
 from datalake_tests.webhooks.conftest import Place
 
@@ -95,7 +95,7 @@ def test_a_bucket_serves_as_a_folder_does(tmp_path: Path, monkeypatch: pytest.Mo
 def test_what_is_kept_survives_a_loss_of_power(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """File and folders are told to the disk before the delivery is answered."""
     synced: list[Path] = []
-    monkeypatch.setattr("datalake.webhooks.inbox._sync", synced.append)
+    monkeypatch.setattr("datalake.lake.inbox._sync", synced.append)
     place.inbox.put(b"body", channel="", signed=False)
     files = {path for path in place.folder.rglob("*") if path.is_file()}
     folders = {path for path in place.folder.rglob("*") if path.is_dir()}

@@ -1,4 +1,4 @@
-"""Received bodies in the lake's object store: each kept once, byte for byte, and found again in the order of arrival.
+"""Received webhooks in the lake's object store: each body kept once, byte for byte, and found again in the order of arrival.
 
     inbox/<source>/arrivals/dt=YYYY-MM-DD/<time of arrival>-<sha256 of the body>
     inbox/<source>/bodies/<first two of the sha256>/<sha256>
@@ -19,7 +19,9 @@ from pathlib import Path
 
 import msgspec
 
+from datalake.lake.lake import Lake
 from datalake.lake.objects import AlreadyExists, Objects
+from datalake.settings import Settings
 
 _TIME = "%Y%m%dT%H%M%S%f"
 
@@ -40,7 +42,7 @@ class Inbox:
     """The inbox of one source. Safe to share between threads, processes and machines."""
 
     def __init__(self, objects: Objects, source: str) -> None:
-        self._objects = objects
+        self.objects = objects
         self._root = f"inbox/{source}"
         self._synced: set[Path] = set()
         self._lock = threading.Lock()
@@ -55,7 +57,7 @@ class Inbox:
         try:
             self._keep(self._body(sha), body)
         except AlreadyExists:
-            self._objects.delete(key)
+            self.objects.delete(key)
             return False
         return True
 
@@ -63,21 +65,21 @@ class Inbox:
         """Keys of arrivals from `since` (UTC; None: all), in the order of their time."""
         for day in self._days(since):
             first = f"{day}/{since.strftime(_TIME)}" if since else None
-            for key in self._objects.list(day, first):
+            for key in self.objects.list(day, first):
                 time = key.rpartition("/")[2].partition("-")[0]
                 yield key, dt.datetime.strptime(time, _TIME).replace(tzinfo=dt.UTC)
 
     def get(self, key: str) -> tuple[Arrival, bytes] | None:
         """An arrival and its body; None where the body is not there, or the arrival was taken back."""
         try:
-            arrival = msgspec.json.decode(self._objects.get(key), type=Arrival)
-            return arrival, self._objects.get(self._body(arrival.sha256))
+            arrival = msgspec.json.decode(self.objects.get(key), type=Arrival)
+            return arrival, self.objects.get(self._body(arrival.sha256))
         except FileNotFoundError:
             return None
 
     def _days(self, since: dt.datetime | None) -> list[str]:
         first = self._day(since.date()) if since else ""
-        days = (f"{self._root}/arrivals/{name}" for name in self._objects.folders(f"{self._root}/arrivals"))
+        days = (f"{self._root}/arrivals/{name}" for name in self.objects.folders(f"{self._root}/arrivals"))
         return [day for day in days if day >= first]
 
     def _day(self, day: dt.date) -> str:
@@ -88,9 +90,9 @@ class Inbox:
 
     def _keep(self, key: str, body: bytes) -> None:
         """Create the object so that it outlives a loss of power. Raises AlreadyExists."""
-        self._objects.put_new(key, body)
-        if self._objects.local:
-            path = Path(self._objects.uri(key))
+        self.objects.put_new(key, body)
+        if self.objects.local:
+            path = Path(self.objects.uri(key))
             _sync(path)
             self._sync_folders(path.parent)
 
@@ -98,11 +100,16 @@ class Inbox:
         """The new entry in its folder; and once a process, the folders above, which may be new as well."""
         _sync(folder)
         for above in folder.parents:
-            if above == Path(self._objects.url).parent or above in self._synced:
+            if above == Path(self.objects.url).parent or above in self._synced:
                 break
             _sync(above)
         with self._lock:
             self._synced.update(folder.parents)
+
+
+def open_inbox(settings: Settings, source: str) -> Inbox:
+    """The source's inbox in the lake of these settings."""
+    return Inbox(Lake(settings).objects, source)
 
 
 def _sync(path: Path) -> None:
