@@ -11,7 +11,7 @@ no time entries of others). Tests may send to `/_sandbox/control`:
     {"same_moment": 230}              give so many tasks one moment of change, as a bulk edit does
     {"hide": ["list", "124001"]}      the token loses sight of a place, which is not deleted
     {"off": ["task_time_in_status"]}  switch off a feature: task_time_in_status, time_entries, auditlogs
-    {"delete": ["task", "86a1t0001"]} delete something now: a task, comment, list, folder or space
+    {"delete": ["task", "86a1t0001"]} delete something now: a task, comment, entry, list, folder or space
     {"webhook": "http://…/clickup"}   post webhooks to this address, now what happened so far, later as it happens
 """
 
@@ -147,6 +147,8 @@ class ClickUp:
             (comment,) = world.drop("comment", lambda each: each["id"] == id_)
             world.drop("reply", lambda each: each["_comment"] == id_)
             world.touch(world.things["task"][comment["_task"]])
+        elif kind == "entry":
+            world.drop("entry", lambda each: each["id"] == id_)
         else:
             world.delete_place(kind, id_)
 
@@ -455,15 +457,8 @@ class ClickUp:
 
     def _goals(self, team: str) -> Object:
         goals = [self.goal(each) for each in self.world.all("goal", _is("team_id", team))]
-        folders = [{**self.goal_folder(each), "goals": self._inside(goals, each)} for each in self._goal_folders(team)]
+        folders = [self.goal_folder(each) for each in self.world.all("goal_folder", _is("team_id", team))]
         return {"goals": [each for each in goals if each["folder_id"] is None], "folders": folders}
-
-    def _goal_folders(self, team: str) -> list[Object]:
-        return self.world.all("goal_folder", _is("team_id", team))
-
-    @staticmethod
-    def _inside(goals: list[Object], folder: Object) -> list[Object]:
-        return [{**each, "folder_access": True} for each in goals if each["folder_id"] == folder["id"]]
 
     def _templates(self, team: str, kind: str) -> list[Object]:
         return [
@@ -624,7 +619,8 @@ class ClickUp:
         return {**_shown(goal), "key_result_count": len(self.world.all("result", _is("goal_id", goal["id"])))}
 
     def goal_folder(self, folder: Object) -> Object:
-        return {**_shown(folder), "goal_count": len(self.world.all("goal", _is("folder_id", folder["id"])))}
+        goals = [{**self.goal(each), "folder_access": True} for each in self.world.all("goal", _is("folder_id", folder["id"]))]
+        return {**_shown(folder), "goal_count": len(goals), "goals": goals}
 
     def channel(self, channel: Object) -> Object:
         return _shown(channel)

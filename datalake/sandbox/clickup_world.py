@@ -493,7 +493,7 @@ class World:
             task["_list"] = other["id"]
 
     def _check(self, task: Object) -> None:
-        with_lists = self.some("task", lambda each: bool(each["_checklists"]))
+        with_lists = self.some("task", lambda each: any(one["items"] for one in each["_checklists"][:1]))
         if with_lists:
             with_lists["_checklists"][0]["items"].pop()
             self.touch(with_lists)
