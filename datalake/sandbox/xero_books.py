@@ -251,11 +251,11 @@ class Books:
             )  # fmt: skip
         for code, name, type_, class_ in CHART:
             bank = type_ == "BANK"
-            number, currency = f"0010 {code}{len(self.name):06d}", self.currencies[code == "091"]
+            bank_number, currency = f"0010 {code}{len(self.name):06d}", self.currencies[code == "091"]
             self.add(
                 "accounts", code=code, name=name, type=type_, status="ACTIVE", tax_type="NONE",
                 bank_account_type="BANK" if bank else None,
-                bank_account_number=number if bank else None, currency_code=currency if bank else None, description=name,
+                bank_account_number=bank_number if bank else None, currency_code=currency if bank else None, description=name,
                 **{"class": class_},
             )  # fmt: skip
         for name, options in (("Região", ("Norte", "Sul", "Leste")), ("Departamento", ("Vendas", "Oficina"))):

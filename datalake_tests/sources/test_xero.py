@@ -250,10 +250,12 @@ def test_the_app_s_own_minute_stops_every_organisation(still: Server, tmp_path: 
         second.get(users, users.path)
         assert time.monotonic() - began >= 2
         assert second.http.calls(users.id)["waited"] < 1  # it had passed by then
-        still.fault("/Users", **limited("appminute", 1))
+        still.fault("/Users", **limited("appminute", 2))
         thread = threading.Thread(target=first.get, args=(users, users.path))
         thread.start()
-        time.sleep(0.3)
+        while [call["status"] for call in still.calls()].count(429) < 2:
+            time.sleep(0.02)
+        time.sleep(0.2)  # until the refusal has come here as well
         second.get(users, users.path)
         thread.join()
         assert second.http.calls(users.id)["waited"] > 0.3
