@@ -6,7 +6,7 @@ lets time pass, and every answer carries that clock in its `Date`. Beside the sy
     POST   /_sandbox/advance {"days": 1}    let time pass: new business, changes, deletions; answers what happened
     GET    /_sandbox/ledger/<table>         the truth about a table: {"rows": [{"record", "add", "deleted"}, …]}
     POST   /_sandbox/fault {"path": "/v1/charges", "status": 500, "times": 2}    plant a fault (see `Fault`)
-    GET    /_sandbox/calls                  every call answered: {"calls": [{"method", "path", "query", "status"}, …]}
+    GET    /_sandbox/calls                  every call answered: {"calls": [{"method", "path", "query", "status", "at"}, …]}
     DELETE /_sandbox/calls                  forget the calls so far; DELETE /_sandbox/fault does so with faults
     POST   /_sandbox/control {…}            whatever else the system lets tests change (its module tells)
 """
@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -145,6 +146,7 @@ class _Control:
             await self.app(scope, receive, send)
             return
         call = {"method": scope["method"], "path": scope["path"], "query": scope["query_string"].decode(), "status": 0}
+        call["at"] = time.monotonic()
         self.calls.append(call)
         fault = self._fault(f"{call['path']}?{call['query']}")
         if delay := self.latency + (fault.delay if fault else 0.0):
