@@ -356,10 +356,10 @@ def catalog_serve(port: int) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8360, show_default=True)
 def webhooks(host: str, port: int) -> None:
-    """Receive webhooks and keep them in the lake: POST /dialog_360[/channel][/token] (docs/webhooks.md)."""
+    """Receive webhooks and keep them in the lake: POST /<source>[/channel][/token] (docs/webhooks.md)."""
     from datalake.webhooks.server import serve
 
-    serve(Settings.load(), host, port, lambda url: click.echo(f"receiving webhooks at {url}/dialog_360  (Ctrl-C ends it)"))
+    serve(Settings.load(), host, port, lambda url: click.echo(f"receiving webhooks at {url}  (Ctrl-C ends it)"))
 
 
 @main.command("settings")

@@ -57,6 +57,11 @@ class Receiver:
         self._proofs = _proofs(settings)
         self._inboxes = {source: open_inbox(settings, source) for source in self._proofs}
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Those that are set up."""
+        return tuple(self._proofs)
+
     def refuse(self, call: Call) -> Reply | None:
         """The answer to a call that is refused whatever its body is; None where the body is to be read."""
         if self._hosts and _name(call.host) not in self._hosts:

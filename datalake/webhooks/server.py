@@ -82,10 +82,12 @@ async def _answer(reply: Reply, send: Send) -> None:
 
 
 def serve(settings: Settings, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Receive webhooks until interrupted. `ready` is told the address once it answers."""
+    """Receive webhooks until interrupted. `ready` is told each source's address before the first call is taken."""
     with socket.create_server((host, port), backlog=1024) as listener:
-        server = _server(settings)
-        ready(_address(listener))
+        receiver = _receiver(settings)
+        server = _server(receiver)
+        for source in receiver.sources:
+            ready(f"{_address(listener)}/{source}")
         server.run([listener])
 
 
@@ -93,7 +95,7 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[str], None]
 def running(settings: Settings) -> Iterator[str]:
     """A receiver on a free port of loopback, beside whatever this process does, from ready to gone. Yields its address."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        server = _server(settings)
+        server = _server(_receiver(settings))
         thread = threading.Thread(target=server.run, args=([listener],), name="webhooks", daemon=True)
         thread.start()
         while not server.started and thread.is_alive():
@@ -105,12 +107,15 @@ def running(settings: Settings) -> Iterator[str]:
             thread.join()
 
 
-def _server(settings: Settings) -> Any:
+def _receiver(settings: Settings) -> Receiver:
+    return Receiver(settings, settings.names("DATALAKE_WEBHOOK_HOSTS") or LOOPBACK)
+
+
+def _server(receiver: Receiver) -> Any:
     try:
         import uvicorn
     except ImportError as error:
         raise SettingError("Receiving webhooks needs a web server: pip install 'datalake[webhooks]'") from error
-    receiver = Receiver(settings, settings.names("DATALAKE_WEBHOOK_HOSTS") or LOOPBACK)
     config = uvicorn.Config(
         App(receiver),
         lifespan="off",
