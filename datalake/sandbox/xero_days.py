@@ -366,8 +366,9 @@ def credits(books: Books) -> None:  # noqa: A001 - the names of chores are those
     ):
         type_ = books.dice.choice(types)
         made = document(
-            books, table, "200", type=type_, allocations=[], payments=[], invoice_addresses=[], credit_note_number=f"CN-{books.next(table):04d}",
-            remaining_credit=None, applied_amount=None, fully_paid_on_date=None, due_date=books.today(30), id=None,
+            books, table, "200", type=type_, allocations=[], payments=[], invoice_addresses=[], remaining_credit=None,
+            credit_note_number=f"CN-{books.next(table):04d}", applied_amount=None, fully_paid_on_date=None,
+            due_date=books.today(30), id=None,
         )  # fmt: skip
         if table != "credit_notes":
             for each in made["LineItems"]:

@@ -100,7 +100,10 @@ class Tenant:
                 self._run.check(self, answer)
                 if not scope_is_missing(answer):
                     answer = ask()  # some refusals pass by themselves
-        except (QuotaSpent, Disconnected) as error:
+        except Disconnected:
+            self.closed = Disconnected(f"{self.name} is no longer connected")
+            raise
+        except QuotaSpent as error:
             self.closed = self.closed or error
             raise
         if answer.status in (401, 403):
