@@ -419,7 +419,7 @@ class Zoho:
         if not chosen:
             return None
         info = {"per_page": size, "count": len(chosen), "page": page, "more_records": page * size < len(rows)}
-        return {records: chosen, "info": info}
+        return {records: [self._shown(row, query.get("fields")) for row in chosen], "info": info}
 
     def _of_module(self, what: str, query: dict[str, str]) -> Object | None:
         """Settings of one module."""
