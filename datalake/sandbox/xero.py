@@ -256,8 +256,12 @@ class Xero:
         if (grant == "client_credentials") != (client == CUSTOM):
             return answer({"error": "unauthorized_client"}, 400)
         if grant == "refresh_token":
+            given = form.get("refresh_token", "")
+            if self._tokens == 0 and re.fullmatch(r"refresh-\d{6}", given):
+                # The stand-in was started again over a lake that knows it: the token is the last one of its former life.
+                self.refresh, self._tokens = given, int(given[-6:])
             known = {self.refresh: True, self.previous[0]: self.now < self.previous[1] + GRACE_SECONDS}
-            if not form.get("refresh_token") or not known.get(form["refresh_token"], False):
+            if not given or not known.get(given, False):
                 return answer({"error": "invalid_grant"}, 400)
         elif grant == "authorization_code":
             if form.get("code") not in self.codes:

@@ -152,6 +152,12 @@ def test_a_refresh_token_is_taken_once_and_the_one_before_it_for_half_an_hour(cl
     assert token(server, secret="wrong", grant_type="refresh_token", refresh_token="x")[1] == {"error": "invalid_client"}
 
 
+def test_a_stand_in_that_was_started_again_knows_its_lake() -> None:
+    with running("xero", now=NOW, scale=0.1, limits=False) as server:
+        assert token(server, grant_type="refresh_token", refresh_token="refresh-000042")[1]["refresh_token"] == "refresh-000043"
+        assert token(server, grant_type="refresh_token", refresh_token="refresh-000041")[1] == {"error": "invalid_grant"}
+
+
 def test_a_login_begins_with_consent(client: Client) -> None:
     server = client.server
 

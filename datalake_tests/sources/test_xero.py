@@ -18,7 +18,7 @@ from datalake.sandbox.base import Server, running
 from datalake.sandbox.xero import CUSTOM, FIRST_REFRESH_TOKEN
 from datalake.settings import SettingError, Settings
 from datalake.sources import identify, open_run
-from datalake.sources.base import AuthenticationFailed, QuotaSpent, Skipped, SourceError, Transient, Window
+from datalake.sources.base import Ask, AuthenticationFailed, Permanent, QuotaSpent, Skipped, SourceError, Transient, Window
 from datalake.sources.engine import Extraction, extract
 from datalake.sources.progress import LogProgress
 from datalake_tests.sources.xero_lake import SOURCE, RawLake, truth
@@ -178,6 +178,34 @@ def test_a_connection_lost_during_a_run_ends_that_organisation_only(xero: Server
     assert all("no longer connected" in each for each in told)
     assert sum(call["status"] == 403 for call in xero.calls()) == 1  # it is not asked again
     assert {key[0] for key in lake.alive("invoices")} == set(lake.cursor("invoices")["tenants"]) == {tenants(xero)[0]}
+
+
+def test_an_organisation_that_fails_is_an_error_after_the_others_are_read(still: Server, tmp_path: Path) -> None:
+    lake = RawLake(tmp_path, still.env)
+    body = {"ErrorNumber": 16, "Type": "QueryParseException", "Message": "No property"}
+    still.fault("/Users", status=400, body=json.dumps(body))
+    error = lake.fail("users")
+    assert isinstance(error, Permanent)
+    assert "QueryParseException" in str(error)
+    assert len({key[0] for key in lake.alive("users")}) == 1
+    lake.read("users")
+    assert lake.alive("users") == truth("users", still.ledger("users"))
+
+
+def test_a_reading_that_is_left_ends_its_threads(still: Server, tmp_path: Path) -> None:
+    still.control(page_cap=1)
+    run = open_run(SOURCE, RawLake(tmp_path, still.env).settings, LogProgress())
+    try:
+        items = run.rows(Ask(SOURCE.tables["invoices"], {}, None, False, None, lambda _text: None))
+        next(items)
+        items.close()  # type: ignore[attr-defined]  # a generator
+        until = time.monotonic() + 5
+        while any(thread.name.startswith("read ") for thread in threading.enumerate()):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert len([call for call in still.calls() if call["path"].endswith("/Invoices")]) < 20
+    finally:
+        run.close()
 
 
 def test_a_missing_scope_skips_the_table_with_its_reason(still: Server, tmp_path: Path) -> None:
