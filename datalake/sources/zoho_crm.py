@@ -15,6 +15,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -93,6 +94,7 @@ class ZohoRun(HttpRun):
         super().__init__(source, http, functions)
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._answers: dict[str, list[Page]] = {}
+        self._tags: dict[str, dict[str, Described]] = {}
         self._deleted: dict[str, tuple[str, list[tuple[str, list[Record]]]]] = {}
         answer = http.get("zoho_crm.organization", SHARED["organization"], operation="organization")
         (organization,) = split(answer, "org").records
@@ -127,15 +129,20 @@ class ZohoRun(HttpRun):
 
     def user(self, id_: str) -> dict[str, str | None]:
         """A user as records show one."""
-        users = _decoded(self.asked("zoho_crm.users", SHARED["users"], "users"))
-        found = next((user for user in users if user["id"] == id_), {})
+        found = self._users.get(id_, {})
         return {"name": found.get("full_name"), "id": id_, "email": found.get("email")}
 
     def tag(self, module: str, name: str) -> dict[str, str | None]:
         """A tag as records show one."""
-        tags = _decoded(self.asked("zoho_crm.tags", f"/crm/v8/settings/tags?module={module}", "tags"))
-        found = next((tag for tag in tags if tag["name"] == name), {})
+        if module not in self._tags:
+            tags = _decoded(self.asked("zoho_crm.tags", f"/crm/v8/settings/tags?module={module}", "tags"))
+            self._tags[module] = {tag["name"]: tag for tag in tags}
+        found = self._tags[module].get(name, {})
         return {"name": name, "id": found.get("id"), "color_code": found.get("color_code")}
+
+    @cached_property
+    def _users(self) -> dict[str, Described]:
+        return {user["id"]: user for user in _decoded(self.asked("zoho_crm.users", SHARED["users"], "users"))}
 
     def count(self, table_id: str, module: str) -> int:
         return count(self, table_id, module)
