@@ -13,6 +13,7 @@ import datetime as dt
 import email.utils
 import itertools
 import json
+import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
@@ -42,7 +43,7 @@ from datalake.sources.records import Record, elements, inner, pick, single
 from datalake.sources.redaction import hide
 
 HUB, MESSAGING, GRAPH = "hub.360dialog.io", "waba-v2.360dialog.io", "graph.facebook.com"
-BALANCE = "/clients/{client_id}/info/balance"
+BALANCE = re.compile(r".*/clients/[^/]+/info/balance")
 """The hub's one endpoint with a limit of its own: 5 calls in 30 s (documented)."""
 
 REACH = {
@@ -131,10 +132,10 @@ class Dialog360Run(HttpRun):
         meta = Bearer(settings["DIALOG_360_META_TOKEN"]) if self.has_meta else None
         self._sessions = {
             HUB: hub,
-            BALANCE: self._http(HUB, proof, [Limit(5, 30.0)], progress),
             MESSAGING: self._http(MESSAGING, None, [Limit(5, 1.0)], progress),
             GRAPH: self._http(GRAPH, meta, [Limit(5, 1.0)], progress),
         }
+        self._balances = self._http(HUB, proof, [Limit(5, 30.0)], progress)
         self.inbox = open_inbox(settings, "dialog_360")
         self.since = _since(settings)
         self._lock = threading.RLock()
@@ -144,7 +145,7 @@ class Dialog360Run(HttpRun):
     def get(self, table: Table, path: str, params: Any = None, *, channel: str = "", accept: tuple[int, ...] = ()) -> Answer:
         """One answer from the host that the address names, 2xx or one of `accept`. Raises Skipped where the key is refused."""
         parts = urlsplit(path)
-        session = self._sessions[BALANCE if table.path.endswith(BALANCE) else parts.hostname or ""]
+        session = self._balances if BALANCE.fullmatch(parts.path) else self._sessions[parts.hostname or ""]
         auth = KeyHeader("D360-API-KEY", self.channel_keys[channel]) if channel else None
         answer = session.get(table.id, self._address(path), params, accept=(401, 403, *accept), auth=auth)
         if answer.status in (401, 403):
@@ -178,12 +179,12 @@ class Dialog360Run(HttpRun):
         return table.path.format_map({"partner_id": self.partner_id, **{name: quote(value) for name, value in facts.items()}})
 
     def calls(self, table_id: str) -> dict[str, float]:
-        tallies = [session.calls(table_id) for session in self._sessions.values()]
+        tallies = [session.calls(table_id) for session in (*self._sessions.values(), self._balances)]
         return {name: sum(tally[name] for tally in tallies) for name in tallies[0]}
 
     def close(self) -> None:
         self.workers.close()
-        for session in self._sessions.values():
+        for session in (*self._sessions.values(), self._balances):
             session.close()
 
     def _http(self, host: str, auth: Auth | None, limits: list[Limit], progress: Progress) -> Http:

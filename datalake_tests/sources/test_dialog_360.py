@@ -266,7 +266,7 @@ def test_balances_keep_to_their_limit(world: World) -> None:
     """Five calls in 30 seconds, documented: the sixth would wait, and everything else goes on."""
     run = open_run(SOURCE, Settings.load(world.env), LogProgress())
     try:
-        limits = run._sessions["/clients/{client_id}/info/balance"].budget._declared  # type: ignore[attr-defined]  # of this source
+        limits = run._balances.budget._declared  # type: ignore[attr-defined]  # of this source
         assert [(limit.calls, limit.seconds) for limit in limits] == [(5, 30.0)]
     finally:
         run.close()
