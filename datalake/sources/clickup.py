@@ -105,7 +105,9 @@ def identify(run: ClickUpRun) -> str:
         workspace, title = pick(record, "id", "name")
         members = [pick(inner(member, "user") or b"{}", "id", "role") for member in inside(record, "members")]
         role = next((role for member, role in members if member == id_), None)
-        limited = "" if role in (1, 2) else " (neither owner nor admin: private spaces and others' time entries stay hidden)"
+        limited = (
+            "" if role in (1, 2, None) else " (neither owner nor admin: private spaces and others' time entries stay hidden)"
+        )
         told.append(f"{title} [{workspace}]{limited}")
     return f"user {name}; workspaces: {', '.join(told) or 'none'}"
 

@@ -10,7 +10,7 @@ import msgspec
 
 from datalake.lake.raw import now as utc_now
 from datalake.model import Table
-from datalake.sources.base import Ask, Checkpoint, Complete, Item, Page
+from datalake.sources.base import Ask, Checkpoint, Complete, Item, Page, QuotaSpent, SourceError, Transient
 from datalake.sources.clickup_known import state_of
 from datalake.sources.clickup_run import DAY, ClickUpRun, NoAccess, flat, inside, owner_of, params_of, path_of
 from datalake.sources.paging import ParentRow, Walk, by_commit, lines_of
@@ -25,13 +25,14 @@ def children_of_changed(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
     """Rows of every parent that changed, from their own path, asked for once however often it changed. All rows of a parent
     that was deleted are gone."""
     child = CHILDREN[ask.table.name]
-    # A run that died has gone through `rows` of the parents up to `through`, in the order of their newest versions.
-    before, done, through = (ask.cursor.get(name, 0) for name in ("parent_sequence", "rows", "through"))
+    state = _State(**ask.cursor)
     newest: dict[Any, ParentRow] = {}
+    for fields, add in state.again:
+        newest[fields[0]] = ParentRow(tuple(fields), b"", utc_now(), add, deleted=False, sequence=0)
     completes: list[Complete] = []
-    last = before
+    last = state.parent_sequence
     for commit, rows in by_commit(ask, *child.fields):
-        if through and commit.sequence > through:
+        if state.through and commit.sequence > state.through:
             break
         for row in rows:
             if not row.add.get("silent"):
@@ -42,14 +43,42 @@ def children_of_changed(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
             completes += [Complete(lake.scope, lake.at) for lake in scopes]
         last = commit.sequence
     parents = list(newest.values())
-    for start in range(done, len(parents), BATCH):
-        yield from child.read(run, ask, parents[start : start + BATCH])
-        yield Checkpoint({"parent_sequence": before, "rows": start + BATCH, "through": last})
-    yield from completes
-    yield Checkpoint({"parent_sequence": last})
-    if through:
+    failed, unread = list(state.failed), bool(state.failed)
+    for start in range(state.rows, len(parents), BATCH):
+        failures: Failures = []
+        yield from child.read(run, ask, parents[start : start + BATCH], failures)
+        passing = [row for row, error in failures if isinstance(error, Transient)]
+        if len(passing) == len(parents[start : start + BATCH]):
+            raise failures[0][1]
+        failed += [[list(row.fields), row.add] for row in passing]
+        unread = unread or bool(failures)
+        done = dataclasses.replace(state, rows=start + BATCH, through=last, failed=failed)
+        yield Checkpoint(dataclasses.asdict(done))
+    if failed:
+        ask.note(
+            f"ClickUp failed at {len(failed)} of {len(parents)} {ask.table.parent} again and again; the next run asks again"
+        )
+    if not unread:
+        yield from completes
+    kept = {"again": failed} if failed else {}
+    yield Checkpoint({"parent_sequence": last, **kept})
+    if state.through and not failed:
         ask = dataclasses.replace(ask, cursor={"parent_sequence": last})
         yield from children_of_changed(run, ask)
+
+
+@dataclasses.dataclass(frozen=True)
+class _State:
+    """How far children have been read. A run that died has gone through `rows` of the parents up to `through`, those of `again`
+    first, in the order of their newest versions."""
+
+    parent_sequence: int = 0
+    rows: int = 0
+    through: int = 0
+    again: Sequence[Any] = ()
+    """Fields and facts of parents that the run before could not read."""
+    failed: Sequence[Any] = ()
+    """Likewise, of this run so far."""
 
 
 def newest_first(run: ClickUpRun, ask: Ask) -> Iterator[Item]:
@@ -95,12 +124,17 @@ def _messages(run: ClickUpRun, table: Table, workspace: str, channel: str, low: 
             return
 
 
+Failures = list[tuple[ParentRow, SourceError]]
+"""Parents whose rows could not be read: the token may not see them, or ClickUp fails (it answers 500 to some for ever)."""
+Reader = Callable[[ClickUpRun, Ask, Sequence[ParentRow], Failures], Iterator[Item]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Child:
     """How rows of changed parents are read: the parent's `fields` it takes (the id first), and what to do with a batch."""
 
     fields: tuple[str, ...]
-    read: Callable[[ClickUpRun, Ask, Sequence[ParentRow]], Iterator[Item]]
+    read: Reader
     forwards: bool = False
     """Scopes that the parent read whole were then read whole here as well."""
 
@@ -113,11 +147,11 @@ def _one_by_one(
     wanted: Callable[[ParentRow], bool] = lambda _row: True,
     nested: str = "",
     replaces: bool = True,
-) -> Callable[[ClickUpRun, Ask, Sequence[ParentRow]], Iterator[Item]]:
+) -> Reader:
     """A call a parent. `path` gives the ids of its path; rows nested in rows lie at `nested`; with `replaces` what the answer
     does not hold any more is gone."""
 
-    def read(run: ClickUpRun, ask: Ask, parents: Sequence[ParentRow]) -> Iterator[Item]:
+    def read(run: ClickUpRun, ask: Ask, parents: Sequence[ParentRow], failures: Failures) -> Iterator[Item]:
         owner = owner_of(ask.table)
 
         def one(row: ParentRow) -> list[Page] | None:
@@ -129,6 +163,12 @@ def _one_by_one(
                 return run.pages(ask.table, where, params_of(ask.table), facts)
             except NoAccess as refusal:
                 ask.note(f"left out, its rows stay as they are: {str(refusal).removeprefix(f'{ask.table.id}: ')}")
+                failures.append((row, refusal))
+                return None
+            except QuotaSpent:
+                raise
+            except Transient as error:
+                failures.append((row, error))
                 return None
 
         alive = [row for row in parents if not row.deleted and wanted(row)]
@@ -144,7 +184,7 @@ def _one_by_one(
     return read
 
 
-def _time_in_status(run: ClickUpRun, ask: Ask, parents: Sequence[ParentRow]) -> Iterator[Item]:
+def _time_in_status(run: ClickUpRun, ask: Ask, parents: Sequence[ParentRow], _failures: Failures) -> Iterator[Item]:
     """Time in status of many tasks by one call."""
     yield from (Complete({"task_id": row.fields[0]}, row.at) for row in parents if row.deleted)
     yield from _times(run, ask, [row.fields[0] for row in parents if not row.deleted])

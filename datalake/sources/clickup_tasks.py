@@ -18,7 +18,18 @@ from datalake.lake.raw import now as utc_now
 from datalake.sources.base import Ask, Checkpoint, Complete, Deleted, Item, Page
 from datalake.sources.clickup_fields import read as field_value
 from datalake.sources.clickup_known import Known, known_of, living, state_of
-from datalake.sources.clickup_run import DAY, ClickUpRun, Workspace, each_workspace, flat, inside, owner_of, params_of, path_of
+from datalake.sources.clickup_run import (
+    DAY,
+    ClickUpRun,
+    NoAccess,
+    Workspace,
+    each_workspace,
+    flat,
+    inside,
+    owner_of,
+    params_of,
+    path_of,
+)
 from datalake.sources.http import Answer
 from datalake.sources.paging import ParentRow, by_commit
 from datalake.sources.records import Record, inner, pick, split
@@ -120,11 +131,14 @@ def _walk(
     ask.note(f"workspace {workspace.id}: all tasks cannot be filtered by archived; each list is asked for its own, once a day")
     lists = [key[0] for _, key in living(RawLog(ask.parent.objects, run.source.tables["lists"]) if ask.parent else None)]
     for list_ in lists:
-        for page, _, answer in _ascending(run, ask, f"/api/v2/list/{list_}/task", low, high, archived=True):
-            if not all(pick(record, "archived")[0] is True for record in page.records):
-                raise answer.fault("tasks that are not archived came where archived ones were asked for")
-            # Lists come one after another, each from its beginning: none of them tells how far all have been read.
-            yield page, low
+        try:
+            for page, _, answer in _ascending(run, ask, f"/api/v2/list/{list_}/task", low, high, archived=True):
+                if not all(pick(record, "archived")[0] is True for record in page.records):
+                    raise answer.fault("tasks that are not archived came where archived ones were asked for")
+                # Lists come one after another, each from its beginning: none of them tells how far all have been read.
+                yield page, low
+        except NoAccess:
+            ask.note(f"list {list_} cannot be seen: its archived tasks stay as they are")
 
 
 def _ascending(

@@ -581,6 +581,22 @@ def test_an_object_that_clickup_fails_at_is_left_out_and_its_rows_stay(server: S
     assert {key for key in kept if key[0] == list_} <= lake.living("list_members").keys()
 
 
+def test_a_task_that_clickup_fails_at_is_asked_for_again_in_the_next_run(server: Server, tmp_path: Path) -> None:
+    lake = RawLake(tmp_path, server.env)
+    lake.sync(*TASKS)
+    server.fault("/task/86a1t0003/comment", status=500, times=5)
+    mine = [row.record["id"] for row in server.ledger("task_comments") if row.add["task_id"] == "86a1t0003"]
+    done = lake.sync("workspaces", "task_comments")
+    assert "ClickUp failed at 1 of" in notes(done)
+    assert mine
+    assert lake.differences("task_comments", server) == [f"missing: {(id_,)}" for id_ in mine]
+    server.calls(clear=True)
+    lake.sync("workspaces", "task_comments")
+    assert paths(server.calls(), "/comment") == ["/api/v2/task/86a1t0003/comment"]
+    assert lake.differences("task_comments", server) == []
+    assert "again" not in lake.cursor("task_comments")
+
+
 def test_children_that_stop_go_on_where_they_were(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clickup_children, "BATCH", 10)
     lake = RawLake(tmp_path, server.env)
