@@ -14,6 +14,7 @@ from typing import Any
 from datalake.lake.lake import Lake
 from datalake.lake.raw import ConcurrentCommit
 from datalake.lake.register import Registration, register, registered
+from datalake.lake.told import as_told
 from datalake.lake.upkeep import TableMoved, compact, needs_compaction
 from datalake.model import Layer, Source, Table
 from datalake.sources import open_run
@@ -140,6 +141,7 @@ def run_source(
     wanted = {table.name: [each for each in ALL_LAYERS if layers is None or each in layers[table.name]] for table in tables}
     reading = {name for name, mine in wanted.items() if Layer.RAW in mine}
     failed: dict[str, Exception] = {}
+    as_read: dict[str, Table] = {}
     raw_done: set[str] = set()
     waiting = list(tables)
     stop: Exception | None = None
@@ -171,6 +173,7 @@ def run_source(
             extraction = extract(run, table, log, run_id=run_id, parent=parent, window=window, full=full, progress=progress)
         except ConcurrentCommit as error:
             return Step(table, Layer.RAW, time.monotonic() - begun, notes=[f"left to the other run: {error}"])
+        as_read[table.name] = as_told(table, extraction.told)
         changed = extraction.pending is not None or extraction.commits
         seen = log.mark_read if window is None else lambda: None
         if not changed:
@@ -208,7 +211,7 @@ def run_source(
 
     def athena(table: Table) -> Step:
         begun = time.monotonic()
-        table = lake.told(table)
+        table = as_read.get(table.name) or lake.told(table)
         notes = _compact(lake, table)
         result = None if registered(lake, table) else register(lake, table)
         return Step(table, Layer.ATHENA, time.monotonic() - begun, result, notes=notes)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from datalake.lake.raw import Commit, ConcurrentCommit, RawLog, now
-from datalake.lake.told import as_told, told
+from datalake.lake.told import Told, as_told, told
 from datalake.model import Source, Table
 from datalake.sources.base import Ask, Checkpoint, Complete, Deleted, Discovering, Item, Page, Permanent, SourceRun, Window
 from datalake.sources.http import Http
@@ -73,6 +73,8 @@ class Extraction:
     calls: dict[str, float] = field(default_factory=dict)
     """Calls, retries, 429s, bytes received and seconds waited in this run."""
     notes: list[str] = field(default_factory=list)
+    told: Told | None = None
+    """What the source has told of the table beyond its contract."""
 
     def commit(self) -> Commit | None:
         """Publish what is pending; None where nothing is.
@@ -153,7 +155,7 @@ class _Reader:
         self._calls_told = dict(self._calls_before)
         head = log.head()
         self._sequence = head.sequence if head else 0
-        self._told = self._told_before = head.told if head else None
+        self.extraction.told = self._told_before = head.told if head else None
         self._cursor_before = head.cursor if head else {}
         self._cursor = self._cursor_before
         cursor = {} if full else _copy(self._cursor_before)
@@ -182,9 +184,9 @@ class _Reader:
 
     def _discover(self, run: Discovering) -> None:
         """Widen the table by what the source says now."""
-        before = as_told(self._table, self._told)
+        before = as_told(self._table, self.extraction.told)
         found = run.contract(before)
-        self._told = told(self._table, found)
+        self.extraction.told = told(self._table, found)
         self._ask = replace(self._ask, table=found)
         known = {column.name for column in before.columns}
         if new := [column.name for column in found.columns if column.name not in known]:
@@ -203,7 +205,9 @@ class _Reader:
     def _page(self, page: Page) -> None:
         self.extraction.pages += 1
         if page.records:
-            records = [self._without_secrets(record) for record in page.records] if self._drop else page.records
+            records = page.records
+            if self._drop and self._drop.concerns(records):
+                records = [self._without_secrets(record) for record in records]
             self._add(_lines({"at": page.at, "add": page.add}, records), len(records))
         self._progress.reading(
             self._table.id,
@@ -249,9 +253,9 @@ class _Reader:
         self._committed = time.monotonic()
         calls = self._run.calls(self._table.id)
         extraction.calls = _difference(calls, self._calls_before)
-        if not parts and cursor == before and self._told == self._told_before:
+        if not parts and cursor == before and extraction.told == self._told_before:
             return
-        self._told_before = self._told
+        self._told_before = extraction.told
         extraction.bytes += sum(part.bytes for part in parts)
         extraction.pending = Commit(
             sequence=(last.sequence if last else self._sequence) + 1,
@@ -266,7 +270,7 @@ class _Reader:
             window=self._window,
             parts=parts,
             calls=_difference(calls, self._calls_told),
-            told=self._told,
+            told=extraction.told,
         )
         self._calls_told = calls
 
