@@ -40,8 +40,9 @@ from datalake.sources.progress import Progress
 from datalake.sources.records import Drop, Record, digest, elements, inner, pick
 
 LOGIN = "https://auth.contaazul.com"
-LIMITS = (Limit(10, 1.0), Limit(600, 60.0))
-"""Calls a company may make; Conta Azul tells neither in its answers."""
+LIMITS = (Limit(10, 1.06), Limit(600, 60.0))
+"""Calls a company may make: 10 a second and 600 a minute, which no answer tells. A little more than a second, because calls do
+not take equally long to get there."""
 BEGINNING = dt.datetime(2011, 1, 1, tzinfo=ZONE)
 """Conta Azul is not older."""
 DAY = dt.timedelta(days=1)
@@ -197,7 +198,7 @@ def modified_window(run: ContaAzulRun, ask: Ask) -> Iterator[Item]:
 
         def watch(_window: Stretch | None, pages: Sequence[Listed]) -> None:
             for page in pages:
-                frontier.fresh(page.records, _times(page.records))
+                frontier.fresh(page.records, _times(run, ask, page.records))
 
         listed = yield from _listing(run, ask, [_all_due(table)] if table.name in DUE_TABLES else [], watch)
         state |= listed | ({"compared": day} if listed["digest"] else {})
@@ -205,7 +206,7 @@ def modified_window(run: ContaAzulRun, ask: Ask) -> Iterator[Item]:
         last = dt.datetime.fromisoformat(state["day"]).replace(tzinfo=ZONE)
         low = dt.datetime.fromisoformat(frontier.start) if frontier.start else last - OVERLAP
         for page in _changed(run, table, low, run.now + DAY):
-            fresh = frontier.fresh(page.records, _times(page.records))
+            fresh = frontier.fresh(page.records, _times(run, ask, page.records))
             yield Page([record for record, _ in fresh], page.answer.at)
         if table.name in DUE_TABLES and last < run.today:
             # What fell due since then became overdue, which is no change to Conta Azul.
@@ -351,8 +352,12 @@ def _changed(run: ContaAzulRun, table: Table, low: dt.datetime, high: dt.datetim
         yield from cut(run.get, table, piece)
 
 
-def _times(records: Iterable[Record]) -> list[str]:
-    return [moment_of(pick(record, "data_alteracao")[0]) for record in records]
+def _times(run: ContaAzulRun, ask: Ask, records: Iterable[Record]) -> list[str]:
+    """When the rows changed, UTC. Documents show a `Z` where times are said to be GMT-3: should one come, people are told."""
+    values = [pick(record, "data_alteracao")[0] for record in records]
+    if any(str(value).endswith("Z") for value in values):
+        run.tell_once(ask, "times come with a Z and are taken as UTC; compare one with the app, it may be GMT-3 all the same")
+    return [moment_of(value) for value in values]
 
 
 def _moments(run: ContaAzulRun, ask: Ask) -> Iterator[Item]:

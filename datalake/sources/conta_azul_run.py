@@ -51,6 +51,7 @@ class ContaAzulRun(HttpRun):
         self._compare_days = compare_days
         self._lock = threading.Lock()
         self._company: Company | None = None
+        self._told: set[str] = set()
 
     def rows(self, ask: Ask) -> Iterator[Item]:
         company = self.company.id
@@ -89,6 +90,12 @@ class ContaAzulRun(HttpRun):
     @property
     def today(self) -> dt.datetime:
         return day_of(self.now)
+
+    def tell_once(self, ask: Ask, text: str) -> None:
+        """Tell something of a table that is true of all its pages."""
+        if (key := f"{ask.table.name} {text}") not in self._told:
+            self._told.add(key)
+            ask.note(text)
 
     def to_compare(self, state: dict[str, Any]) -> bool:
         """Whether the whole list is to be read: never done, or long enough ago."""
