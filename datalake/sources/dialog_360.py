@@ -32,7 +32,7 @@ from datalake.sources.dialog_360_webhooks import (
     partner_events,
     webhook_changes,
     webhook_contacts,
-    webhook_inbox,
+    webhook_events,
 )
 from datalake.sources.engine import HttpRun
 from datalake.sources.http import Answer, Http, Verdict
@@ -126,7 +126,7 @@ class Dialog360Run(HttpRun):
                 "usage_in_balance": usage_in_balance,
                 "webhook_changes": webhook_changes,
                 "webhook_contacts": webhook_contacts,
-                "webhook_inbox": webhook_inbox,
+                "webhook_events": webhook_events,
             },
         )
         meta = Bearer(settings["DIALOG_360_META_TOKEN"]) if self.has_meta else None

@@ -43,7 +43,7 @@ STATES = ("sent", "delivered", "read", "played")
 NUMBER_CHANGES = ("user_changed_number", "customer_changed_number")
 
 
-def webhook_inbox(run: Dialog360Run, ask: Ask) -> Iterator[Item]:
+def webhook_events(run: Dialog360Run, ask: Ask) -> Iterator[Item]:
     """Bodies as they were received, in the order of their arrival."""
     return received(ask, run.inbox, run.workers, lambda arrival, body: _event(arrival, body, ask))
 
