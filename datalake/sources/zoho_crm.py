@@ -53,7 +53,7 @@ from datalake.sources.zoho_crm_fields import (
     widened,
     without_contract,
 )
-from datalake.sources.zoho_crm_records import OVERLAP, Module, count, deleted_time, one_record, records, tombstones
+from datalake.sources.zoho_crm_records import OVERLAP, Module, deleted_time, one_record, records, tombstones
 
 CHUNK = 200
 """Changed parents whose children are read between two checkpoints."""
@@ -143,9 +143,6 @@ class ZohoRun(HttpRun):
     @cached_property
     def _users(self) -> dict[str, Described]:
         return {user["id"]: user for user in _decoded(self.asked("zoho_crm.users", SHARED["users"], "users"))}
-
-    def count(self, table_id: str, module: str) -> int:
-        return count(self, table_id, module)
 
     def deleted(self, table_id: str, module: str, since: str) -> Iterator[tuple[str, list[Record]]]:
         """What was deleted of a module since. One pass serves the module's own table and that of all deletions."""

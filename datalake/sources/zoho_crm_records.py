@@ -112,7 +112,7 @@ def _whole(
         if "deleted" in state:  # else the table knows none of them
             yield item
     frontier = Frontier(load.get("frontier", {}), OVERLAP)
-    count = run.count(ask.table.id, module.name)
+    count = _count(run, ask.table.id, module.name)
     one_pass = len(module.passes) == 1
     exported = count > EXPORT_FROM and module.name not in NO_EXPORT and not (one_pass and _hidden_keys(module))
     if exported or "page" in load:
@@ -446,7 +446,7 @@ def _batches(rows: Iterator[bytes], size: int) -> Iterator[list[Record]]:
         yield list(batch)
 
 
-def count(run: ZohoRun, table_id: str, module: str) -> int:
+def _count(run: ZohoRun, table_id: str, module: str) -> int:
     """How many records a module has, about: what the user sees, without converted ones."""
     answer = run.http.get(table_id, f"/crm/v8/{module}/actions/count", operation="count", accept=(204,))
     return 0 if answer.status == 204 else int(pick(single(answer), "count")[0])
