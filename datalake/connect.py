@@ -16,6 +16,7 @@ from typing import cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from datalake.model import Source, Table
+from datalake.redaction import hide
 from datalake.secret_store import secret_store
 from datalake.settings import SettingError, Settings
 from datalake.sources import open_run
@@ -23,7 +24,6 @@ from datalake.sources.base import Ask, Enough, SourceError, SourceRun
 from datalake.sources.engine import HttpRun
 from datalake.sources.oauth import OAuth
 from datalake.sources.progress import LogProgress
-from datalake.sources.redaction import hide
 
 PORT = 8765
 """Where the browser comes back to on loopback; the address must be registered at the system as a redirect URI."""

@@ -16,8 +16,8 @@ from rich.progress import Progress as RichProgress
 from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
+from datalake.redaction import Redaction
 from datalake.sources.progress import LogProgress, Progress
-from datalake.sources.redaction import Redaction
 
 if TYPE_CHECKING:
     from datalake.doctor import Finding

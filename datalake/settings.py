@@ -221,8 +221,8 @@ class Settings:
         return value
 
     def _kept(self, name: str) -> str:
+        from datalake.redaction import hide
         from datalake.secret_store import secret_store
-        from datalake.sources.redaction import hide
 
         value = secret_store(self).get(name) or ""
         hide(value)

@@ -22,6 +22,7 @@ from urllib.parse import quote, urlsplit
 from datalake.lake.inbox import open_inbox
 from datalake.lake.raw import now as utc_now
 from datalake.model import Source, Table
+from datalake.redaction import hide
 from datalake.settings import SettingError, Settings
 from datalake.sources.auth import Auth, Bearer, RefreshingToken, Request, Token
 from datalake.sources.base import Ask, AuthenticationFailed, Checkpoint, Complete, Item, Page, Skipped
@@ -40,7 +41,6 @@ from datalake.sources.paging import ParentRow, by_commit, rows_of
 from datalake.sources.paging import full_list as told_if_changed
 from datalake.sources.progress import Progress
 from datalake.sources.records import Record, elements, inner, pick, single
-from datalake.sources.redaction import hide
 
 HUB, MESSAGING, GRAPH = "hub.360dialog.io", "waba-v2.360dialog.io", "graph.facebook.com"
 BALANCE = re.compile(r".*/clients/[^/]+/info/balance")

@@ -14,11 +14,11 @@ import msgspec
 
 from datalake.lake.objects import AlreadyExists
 from datalake.model import Table
+from datalake.redaction import HIDDEN
 from datalake.sources.base import Page, Transient
 from datalake.sources.http import Answer
 from datalake.sources.paging import ParentRow, Walk
 from datalake.sources.records import Record, elements, inner, pick, single, split
-from datalake.sources.redaction import HIDDEN
 
 if TYPE_CHECKING:
     from datalake.sources.dialog_360 import Dialog360Run

@@ -26,10 +26,10 @@ import urllib3
 from urllib3.util import Timeout
 
 from datalake.lake.raw import now as utc_now
+from datalake.redaction import Redaction
 from datalake.sources.auth import Auth, Request
 from datalake.sources.base import AuthenticationFailed, Enough, Permanent, QuotaSpent, Skipped, SourceError, Transient
 from datalake.sources.budget import LONGEST_PAUSE, Budget
-from datalake.sources.redaction import Redaction
 
 log = logging.getLogger(__name__)
 

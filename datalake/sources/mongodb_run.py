@@ -18,6 +18,7 @@ from pymongo.collection import Collection
 from pymongo.uri_parser import parse_uri
 
 from datalake.model import Source, Table
+from datalake.redaction import Redaction
 from datalake.settings import SettingError, Settings
 from datalake.sources.base import (
     Ask,
@@ -29,7 +30,6 @@ from datalake.sources.base import (
     Transient,
 )
 from datalake.sources.mongodb_json import EXACT, TOP
-from datalake.sources.redaction import Redaction
 
 READERS = 8
 """Answers fetched side by side, all tables of a run together: each may hold 16 MB."""

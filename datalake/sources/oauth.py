@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from datalake.redaction import hide
 from datalake.secret_store import secret_store
 from datalake.settings import SettingError, Settings
 from datalake.sources.auth import Auth, Request
 from datalake.sources.base import AuthenticationFailed, Transient
 from datalake.sources.http import Answer, Http, Patience
-from datalake.sources.redaction import hide
 
 MARGIN = 60.0
 """Seconds before its end at which an access token is renewed (of a short-lived one: at half of its life)."""

@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from datalake.redaction import Redaction
 from datalake.sources.auth import Auth, Bearer
 from datalake.sources.base import Permanent, Skipped, Transient
 from datalake.sources.budget import retry_after
 from datalake.sources.http import Answer, Http, Verdict
-from datalake.sources.redaction import Redaction
 from datalake_tests.sources.scripted import KEY, QUICK, Asked, Reply, reading, serving
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datalake.redaction import Redaction
 from datalake.sources.base import Permanent
 from datalake.sources.http import Answer
 from datalake.sources.records import Drop, digest, pick, single, split
-from datalake.sources.redaction import Redaction
 
 MEMBERS = st.dictionaries(st.sampled_from(["id", "secret", "a", "b", "é"]), st.none() | st.integers() | st.text(max_size=5))
 VALUES = st.recursive(
