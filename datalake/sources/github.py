@@ -1,9 +1,9 @@
 """How GitHub's tables are read: one function for each `rows:` of the contracts; here those that read lists.
 
-What follows a parent lives in `github_children.py`, what is read person by person in `github_people.py`, numbers in
-`github_numbers.py`; what tables share in `github_run.py`, who asks and within which limits in `github_access.py`, GraphQL in
-`github_graphql.py`. Facts: https://docs.github.com/rest. The cursor of a table that is read repository by repository is
-{"repositories": {"<id>": state}}: names change, ids do not.
+Commits live in `github_commits.py`, what follows a parent in `github_children.py`, what is read person by person in
+`github_people.py`, numbers in `github_numbers.py`; what tables share in `github_run.py`, who asks and within which limits in
+`github_access.py`, GraphQL in `github_graphql.py`. Facts: https://docs.github.com/rest. The cursor of a table that is read
+repository by repository is {"repositories": {"<id>": state}}: names change, ids do not.
 
 With a window (`--since`, `--until`) tables that know dates are read for that stretch; the others are read whole, as always.
 """
@@ -14,16 +14,15 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
-
 from datalake.lake.raw import now
 from datalake.model import Source
 from datalake.settings import Settings
 from datalake.sources import github_graphql as graphql
-from datalake.sources.base import Ask, Checkpoint, Complete, Item, Page, Permanent, Skipped
-from datalake.sources.frontier import MOST_SEEN, Frontier, earlier, text
-from datalake.sources.github_access import Access, Client, Owner, server_time
+from datalake.sources.base import Ask, Checkpoint, Complete, Item, Page, Permanent
+from datalake.sources.frontier import Frontier, earlier, text
+from datalake.sources.github_access import Access, Client, Owner
 from datalake.sources.github_children import children_of_changed, from_parent
+from datalake.sources.github_commits import commits
 from datalake.sources.github_numbers import custom_properties, daily_numbers, languages, month_windows, statistics
 from datalake.sources.github_people import lists_of_projects, lists_of_teams, profiles
 from datalake.sources.github_run import (
@@ -47,9 +46,6 @@ from datalake.sources.records import Record, digest, pick, single, split
 
 OVERLAP = dt.timedelta(hours=1)
 """What is newer than the frontier minus this is read again: a date can be given before its row can be seen."""
-COMMITS_LOOKBACK = dt.timedelta(days=7)
-SHORT = 12
-"""Characters of a commit's hash that tell it from the others in a state."""
 RUNS_LOOKBACK = dt.timedelta(days=35)
 """A run can run again for 30 days and then changes in place."""
 SWEEP_AFTER = dt.timedelta(days=7)
@@ -259,47 +255,51 @@ def since(run: GitHubRun, ask: Ask) -> Iterator[Item]:
 def newest_first(run: GitHubRun, ask: Ask) -> Iterator[Item]:
     """Lists that cannot be asked for by date: newest first, until a whole page is older or known.
 
-    The first reading of a long list may end in its middle; the next one takes what came meanwhile and goes on there. Lists
-    whose rows go without a trace are read whole once a week.
+    The first reading of a long list may end in its middle: the state then says `at` which page. The next one takes what came
+    meanwhile and goes on there. Lists whose rows go without a trace are read whole once a week.
     """
     table, when = ask.table, ask.table.cursor or "updated_at"
     overlap = OVERLAPS.get(table.name, OVERLAP)
 
+    def listed(scope: Repository | Owner, page: str = "") -> Pages:
+        client, path, _ = _place(ask, scope)
+        return run.pages(ask, client, page or path, () if page else table.params, table.records)
+
     def read(scope: Repository | Owner, state: State) -> Reading:
-        client, path, facts = _place(ask, scope)
-
-        def listed(next_: str = "") -> Pages:
-            return run.pages(ask, client, next_ or path, () if next_ else table.params, table.records)
-
-        frontier = Frontier({} if ask.window else state, overlap)
-        if ask.window or (state and "next" not in state):
-            if table.name in SWEPT and not ask.window and run.since is None and _due(run, state):
-                return (yield from everything(listed(), state, facts))
-            for answer, fresh in _until_known(run, ask, frontier, listed(), when):
+        _, _, facts = _place(ask, scope)
+        swept = {"swept": run.today.isoformat()} if table.name in SWEPT else {}
+        if ask.window:
+            for answer, fresh in _until_known(run, ask, Frontier({}, overlap), listed(scope), when):
                 yield Page(fresh, answer.at, facts)
-            return {**state, **frontier.state()} if not ask.window else state
-        if state:
-            for answer, fresh in _until_known(run, ask, frontier, listed(), when):
-                yield Page(fresh, answer.at, facts)
-        # Rows only move down in such a list, so what was not read yet stands behind the page that was to come.
-        rest = Frontier({}, overlap) if state else frontier
-        for answer, fresh in _until_known(run, ask, rest, listed(state.get("next", "")), when):
-            yield Page(fresh, answer.at, facts)
-            if next_ := answer.link("next"):
-                yield Checkpoint({**frontier.state(), "next": run.relative(next_)})
-        return {**frontier.state(), **({"swept": run.today.isoformat()} if table.name in SWEPT else {})}
-
-    def everything(pages: Pages, state: State, facts: dict[str, Any]) -> Reading:
+            return state
+        if state and "at" not in state and swept and run.since is None and _due(run, state):
+            return {**(yield from whole(scope, state)), **swept}
         frontier = Frontier(state, overlap)
+        if state:
+            for answer, fresh in _until_known(run, ask, frontier, listed(scope), when):
+                yield Page(fresh, answer.at, facts)
+            if "at" not in state:
+                return {**state, **frontier.state()}
+        # What was not read yet stands on the page that was read last, or behind it: new rows only push it down.
+        rest = Frontier({}, overlap) if state else frontier
+        for answer, fresh in _until_known(run, ask, rest, listed(scope, state.get("at", "")), when):
+            yield Page(fresh, answer.at, facts)
+            if answer.link("next"):
+                yield Checkpoint({**frontier.state(), "at": run.relative(answer.asked)})
+        return {**frontier.state(), **swept}
 
-        def each() -> Iterator[Page]:
-            for answer, found in pages:
+    def whole(scope: Repository | Owner, state: State) -> Reading:
+        frontier = Frontier(state, overlap)
+        _, _, facts = _place(ask, scope)
+
+        def pages() -> Iterator[Page]:
+            for answer, found in listed(scope):
                 frontier.fresh(found, times_of(found, when))
                 yield Page(found, answer.at, facts)
 
-        scope = {name: value for name, value in facts.items() if name != "repository"}
-        told = yield from changed_list(run, ask, each(), state, scope, now())
-        return {**state, **told, **frontier.state(), "swept": run.today.isoformat()}
+        columns = {name: value for name, value in facts.items() if name != "repository"}
+        told = yield from changed_list(run, ask, pages(), state, columns, now())
+        return {**state, **told, **frontier.state()}
 
     if table.path.startswith("/orgs/"):
         return side_by_side(run, ask, "organizations", run.organizations(ask), read)
@@ -312,85 +312,6 @@ def _place(ask: Ask, scope: Repository | Owner) -> tuple[Client, str, dict[str, 
         return scope.client, ask.table.path.format(org=scope.login), {"organization": scope.login}
     facts = {"parent_repository_id": scope.id} if ask.table.name == "forks" else scope.facts
     return scope.owner.client, path_of(ask, scope), facts
-
-
-def commits(run: GitHubRun, ask: Ask) -> Iterator[Item]:
-    """Commits of the default branch, newest first, until a week before the newest known: committers' dates are what their
-    clocks said. A branch that lived longer brings older ones when it is merged: they are behind parents that nobody has
-    read, and are asked for by comparing those with the head of the reading before.
-    """
-
-    def read(repository: Repository, state: State) -> Reading:
-        state = state if state.get("branch") == repository.branch else {}
-        if state and state["pushed"] == repository.pushed:
-            return state
-        start = earlier(state.get("newest", ""), COMMITS_LOOKBACK)
-        params = [*ask.table.params, ("sha", repository.branch)]
-        params += [("since", text(run.since))] if run.since and not state else []
-        facts = {**repository.facts, "branch": repository.branch}
-        known = set(state.get("seen", ()))
-        shas: list[str] = []
-        newest, parents = state.get("newest", ""), set()
-        for answer, found in run.pages(ask, repository.owner.client, path_of(ask, repository), params, cursor=start):
-            told = [msgspec.json.decode(record, type=_Commit) for record in found]
-            fresh = [commit.sha[:SHORT] not in known and commit.date >= text(run.since) for commit in told]
-            if any(fresh):
-                yield Page([record for record, new in zip(found, fresh, strict=True) if new], answer.at, facts)
-            parents |= {parent.sha for commit, new in zip(told, fresh, strict=True) if new for parent in commit.parents}
-            shas += [commit.sha for commit in told]
-            newest = max([newest, *(min(commit.date, text(server_time(answer))) for commit in told)])
-            if state and told and told[-1].date < start:
-                break
-        if state.get("head"):
-            for parent in sorted(parents - set(shas) - {state["head"]}):
-                yield from _unread_history(run, ask, repository, facts, state["head"], parent)
-        head = shas[0] if shas else state.get("head", "")
-        seen = sorted(sha[:SHORT] for sha in shas[:MOST_SEEN])
-        return {"branch": repository.branch, "pushed": repository.pushed, "head": head, "newest": newest, "seen": seen}
-
-    def read_again(repository: Repository, state: State) -> Reading:
-        first, last = window_of(ask)
-        until = earlier(last, dt.timedelta(seconds=1))
-        params = [*ask.table.params, ("sha", repository.branch), ("since", first), ("until", until)]
-        for answer, found in run.pages(ask, repository.owner.client, path_of(ask, repository), params, cursor=first):
-            yield Page(found, answer.at, {**repository.facts, "branch": repository.branch})
-        return state
-
-    return each_repository(run, ask, read_again if ask.window else read)
-
-
-def _unread_history(
-    run: GitHubRun, ask: Ask, repository: Repository, facts: dict[str, Any], known: str, tip: str
-) -> Iterator[Item]:
-    """Commits behind `tip` that are not behind `known`. Where `known` is gone (a forced push), all behind `tip`."""
-    try:
-        pages = iter(list(_compared(run, ask, repository, known, tip)))
-    except Skipped:
-        ask.note(f"{repository.name}: the commit {known} is gone, history was rewritten; reading all behind {tip}")
-        params = [*ask.table.params, ("sha", tip)]
-        pages = run.pages(ask, repository.owner.client, path_of(ask, repository), params)
-    oldest = text(run.since)
-    for answer, found in pages:
-        told = [record for record in found if msgspec.json.decode(record, type=_Commit).date >= oldest]
-        if told:
-            yield Page(told, answer.at, facts)
-
-
-def _compared(run: GitHubRun, ask: Ask, repository: Repository, base: str, head: str) -> Pages:
-    client = repository.owner.client
-    walk = Walk()
-    answer = run.get(ask, client, f"/repos/{repository.name}/compare/{base}...{head}", ask.table.params)
-    while True:
-        found = split(answer, "commits").records
-        if not found:
-            # The answer still holds the commits that were compared: it is long, and nothing is behind it.
-            return
-        next_ = answer.link("next")
-        walk.step(answer, found, next_)
-        yield answer, found
-        if next_ is None:
-            return
-        answer = run.get(ask, client, next_)
 
 
 def created_windows(run: GitHubRun, ask: Ask) -> Iterator[Item]:
@@ -542,28 +463,6 @@ def _with_facts(run: GitHubRun, ask: Ask, repository: Repository, answer: Answer
             return
     for record, fact in zip(found, own, strict=True):
         yield Page([record], answer.at, {**repository.facts, **fact})
-
-
-class _Who(msgspec.Struct):
-    date: str
-
-
-class _Message(msgspec.Struct):
-    committer: _Who
-
-
-class _Parent(msgspec.Struct):
-    sha: str
-
-
-class _Commit(msgspec.Struct):
-    sha: str
-    commit: _Message
-    parents: list[_Parent] = []
-
-    @property
-    def date(self) -> str:
-        return self.commit.committer.date
 
 
 def _tail(record: Record, field_: str) -> int:

@@ -181,8 +181,7 @@ class Access:
             answer = self.first.http.get(table, next_)
 
     def _client(self, auth: Auth) -> Client:
-        hosted = str(urlsplit(self._base_url).hostname).endswith(HOSTED)
-        budget = Budget([SECONDARY_LIMIT] if hosted else [], waiting=self._waiting)
+        budget = Budget(limits_of(self._base_url), waiting=self._waiting)
         session = Http(
             self._source,
             self._base_url,
@@ -199,6 +198,11 @@ class Access:
         return Client(
             session, f"{self._base_url.removesuffix('/v3') if self._base_url.endswith('/api/v3') else self._base_url}/graphql"
         )
+
+
+def limits_of(base_url: str) -> list[Limit]:
+    """The limits that nothing but their refusals tells of."""
+    return [SECONDARY_LIMIT] if str(urlsplit(base_url).hostname).endswith(HOSTED) else []
 
 
 class _Account(msgspec.Struct):
