@@ -52,12 +52,19 @@ SETTINGS: tuple[Setting, ...] = (
         "<lake>.secrets.json beside a folder lake, ~/.config/datalake/secrets.json for a lake on S3.",
     ),
     Setting("DATALAKE_SCHEDULES", "STOPPED", "State of the schedules when first deployed: RUNNING or STOPPED."),
+    Setting(
+        "DATALAKE_WEBHOOK_HOSTS",
+        "",
+        "Host names that the webhook receiver answers to, comma-separated; empty: loopback's (on AWS Lambda: any).",
+    ),
     Setting("DATALAKE_CRON_STRIPE", "", "Cron (UTC) of Stripe's schedule; empty: the contract's. Each source has one."),
     Setting("DATALAKE_CRON_GITHUB", "", "Cron (UTC) of GitHub's schedule; empty: the contract's."),
     Setting("DATALAKE_CRON_XERO", "", "Cron (UTC) of Xero's schedule; empty: the contract's."),
-    Setting("DATALAKE_CRON_DIALOG_360", "", "Cron (UTC) of 360dialog's schedule; empty: the contract's."),
-    Setting("DATALAKE_CRON_CLICKUP", "", "Cron (UTC) of ClickUp's schedule; empty: the contract's."),
     Setting("DATALAKE_CRON_CONTA_AZUL", "", "Cron (UTC) of Conta Azul's schedule; empty: the contract's."),
+    Setting("DATALAKE_CRON_ZOHO_CRM", "", "Cron (UTC) of Zoho CRM's schedule; empty: the contract's."),
+    Setting("DATALAKE_CRON_CLICKUP", "", "Cron (UTC) of ClickUp's schedule; empty: the contract's."),
+    Setting("DATALAKE_CRON_DIALOG_360", "", "Cron (UTC) of 360dialog's schedule; empty: the contract's."),
+    Setting("DATALAKE_CRON_MONGODB", "", "Cron (UTC) of MongoDB's schedule; empty: the contract's."),
     Setting(
         "DATALAKE_S3_ENDPOINT", "", "Address of an S3-compatible server; empty: AWS. Keys come from the usual AWS settings."
     ),
@@ -77,20 +84,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("GITHUB_APP_PRIVATE_KEY", "", "The App's private key (PEM text, or the path of the file).", secret=True),
     Setting("GITHUB_ORGANIZATIONS", "", "Organizations to read, comma-separated; empty: all that the token can see."),
     Setting("GITHUB_REPOSITORIES", "", "Patterns of owner/name to read, comma-separated; empty: all."),
-    Setting("CLICKUP_TOKEN", "", "Personal token (pk_…) of an owner or admin, or an OAuth access token.", secret=True),
-    Setting("CLICKUP_WORKSPACES", "", "Ids of the workspaces to read, comma-separated; empty: all that the token can see."),
-    Setting("CLICKUP_WEBHOOK_SECRET", "", "Secret that signs ClickUp's webhook (told once when it is made).", secret=True),
-    Setting("CLICKUP_WEBHOOK_SECRET_PREVIOUS", "", "The secret before it, honoured until it is taken out.", secret=True),
-    Setting(
-        "CLICKUP_WEBHOOK_TOKEN",
-        "",
-        "A secret of your own in the webhook's address, /clickup/<token>, beside or instead of the signature.",
-        secret=True,
-    ),
-    Setting("CLICKUP_WEBHOOK_TOKEN_PREVIOUS", "", "The token before it, honoured until it is taken out.", secret=True),
-    Setting("CLICKUP_BASE_URL", "", "Another address for ClickUp's API, such as a stand-in on loopback."),
-    Setting("CLICKUP_SINCE", "", "First day to load (YYYY-MM-DD): tasks by their last change, time entries by their start."),
     Setting("GITHUB_BASE_URL", "", "Another address for GitHub's API: Enterprise Server, or a stand-in on loopback."),
+    Setting("GITHUB_SINCE", "", "First day of facts to load (YYYY-MM-DD); empty: everything. Never applied to dictionaries."),
     Setting("XERO_CLIENT_ID", "", "Client id of the Xero app or custom connection.", secret=True),
     Setting("XERO_CLIENT_SECRET", "", "Client secret of the Xero app or custom connection.", secret=True),
     Setting(
@@ -107,7 +102,53 @@ SETTINGS: tuple[Setting, ...] = (
         "Calls a minute and Xero organisation; Xero allows 60 to an app. Less where other programs use the same app.",
     ),
     Setting("XERO_BASE_URL", "", "Another address for Xero's API and login, such as a stand-in on loopback."),
-    Setting("GITHUB_SINCE", "", "First day of facts to load (YYYY-MM-DD); empty: everything. Never applied to dictionaries."),
+    Setting("CONTA_AZUL_CLIENT_ID", "", "Client id of the application registered at developers.contaazul.com.", secret=True),
+    Setting("CONTA_AZUL_CLIENT_SECRET", "", "Its client secret.", secret=True),
+    Setting(
+        "CONTA_AZUL_REFRESH_TOKEN",
+        "",
+        "A first refresh token, instead of `datalake connect conta_azul`. It works once; the lake keeps the ones that follow.",
+        secret=True,
+    ),
+    Setting("CONTA_AZUL_BASE_URL", "", "Another address for Conta Azul's API, such as a stand-in on loopback."),
+    Setting(
+        "CONTA_AZUL_COMPANY",
+        "",
+        "Name of the connected company in all keys, instead of the id that Conta Azul tells. Never change it.",
+    ),
+    Setting(
+        "CONTA_AZUL_SINCE",
+        "",
+        "First day of invoices, transfers and changes to load (YYYY-MM-DD); empty: everything. Lists always come whole.",
+    ),
+    Setting(
+        "CONTA_AZUL_COMPARE_DAYS", "7", "Days between two readings of the whole lists, which show what was deleted meanwhile."
+    ),
+    Setting(
+        "ZOHO_CRM_CLIENT_ID", "", "Client id of the application registered in the API console of the data centre.", secret=True
+    ),
+    Setting("ZOHO_CRM_CLIENT_SECRET", "", "Its client secret.", secret=True),
+    Setting(
+        "ZOHO_CRM_REFRESH_TOKEN",
+        "",
+        "Refresh token of a self client, instead of `datalake connect zoho_crm`; made by an administrator.",
+        secret=True,
+    ),
+    Setting("ZOHO_CRM_DATA_CENTER", "us", "Where the Zoho account lives: us, eu, in, au, jp, cn, ca or sa."),
+    Setting("ZOHO_CRM_BASE_URL", "", "Another address for Zoho's login and API, such as a stand-in on loopback."),
+    Setting("CLICKUP_TOKEN", "", "Personal token (pk_…) of an owner or admin, or an OAuth access token.", secret=True),
+    Setting("CLICKUP_WORKSPACES", "", "Ids of the workspaces to read, comma-separated; empty: all that the token can see."),
+    Setting("CLICKUP_WEBHOOK_SECRET", "", "Secret that signs ClickUp's webhook (told once when it is made).", secret=True),
+    Setting("CLICKUP_WEBHOOK_SECRET_PREVIOUS", "", "The secret before it, honoured until it is taken out.", secret=True),
+    Setting(
+        "CLICKUP_WEBHOOK_TOKEN",
+        "",
+        "A secret of your own in the webhook's address, /clickup/<token>, beside or instead of the signature.",
+        secret=True,
+    ),
+    Setting("CLICKUP_WEBHOOK_TOKEN_PREVIOUS", "", "The token before it, honoured until it is taken out.", secret=True),
+    Setting("CLICKUP_BASE_URL", "", "Another address for ClickUp's API, such as a stand-in on loopback."),
+    Setting("CLICKUP_SINCE", "", "First day to load (YYYY-MM-DD): tasks by their last change, time entries by their start."),
     Setting(
         "DIALOG_360_API_KEY",
         "",
@@ -140,53 +181,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("DIALOG_360_WEBHOOK_TOKEN_PREVIOUS", "", "The token before it, honoured until it is taken out.", secret=True),
     Setting(
-        "DATALAKE_WEBHOOK_HOSTS",
-        "",
-        "Host names that the webhook receiver answers to, comma-separated; empty: loopback's (on AWS Lambda: any).",
-    ),
-    Setting(
-        "ZOHO_CRM_CLIENT_ID", "", "Client id of the application registered in the API console of the data centre.", secret=True
-    ),
-    Setting("ZOHO_CRM_CLIENT_SECRET", "", "Its client secret.", secret=True),
-    Setting(
-        "ZOHO_CRM_REFRESH_TOKEN",
-        "",
-        "Refresh token of a self client, instead of `datalake connect zoho_crm`; made by an administrator.",
-        secret=True,
-    ),
-    Setting("ZOHO_CRM_DATA_CENTER", "us", "Where the Zoho account lives: us, eu, in, au, jp, cn, ca or sa."),
-    Setting("ZOHO_CRM_BASE_URL", "", "Another address for Zoho's login and API, such as a stand-in on loopback."),
-    Setting("DATALAKE_CRON_ZOHO_CRM", "", "Cron (UTC) of Zoho CRM's schedule; empty: the contract's."),
-    Setting(
         "MONGODB_URL",
         "",
         "Address of the MongoDB with user and password: mongodb://user:password@host/?authSource=admin, or mongodb+srv://…",
         secret=True,
     ),
     Setting("MONGODB_DATABASE", "", "Database that holds the collections; empty: the one that MONGODB_URL names."),
-    Setting("DATALAKE_CRON_MONGODB", "", "Cron (UTC) of MongoDB's schedule; empty: the contract's."),
-    Setting("CONTA_AZUL_CLIENT_ID", "", "Client id of the application registered at developers.contaazul.com.", secret=True),
-    Setting("CONTA_AZUL_CLIENT_SECRET", "", "Its client secret.", secret=True),
-    Setting(
-        "CONTA_AZUL_REFRESH_TOKEN",
-        "",
-        "A first refresh token, instead of `datalake connect conta_azul`. It works once; the lake keeps the ones that follow.",
-        secret=True,
-    ),
-    Setting("CONTA_AZUL_BASE_URL", "", "Another address for Conta Azul's API, such as a stand-in on loopback."),
-    Setting(
-        "CONTA_AZUL_COMPANY",
-        "",
-        "Name of the connected company in all keys, instead of the id that Conta Azul tells. Never change it.",
-    ),
-    Setting(
-        "CONTA_AZUL_SINCE",
-        "",
-        "First day of invoices, transfers and changes to load (YYYY-MM-DD); empty: everything. Lists always come whole.",
-    ),
-    Setting(
-        "CONTA_AZUL_COMPARE_DAYS", "7", "Days between two readings of the whole lists, which show what was deleted meanwhile."
-    ),
 )
 
 
