@@ -277,8 +277,9 @@ def _scopes(
         if pages is not None:
             yield from compared(known, scope, pages)
             whole.add(scope)
-        if is_due is not None and pages is not None:
             read_at[scope] = run.now
+        else:
+            read_at.pop(scope, None)  # due again in the next run
         if done % SCOPES_BETWEEN_CHECKPOINTS == 0:
             yield Checkpoint({**state, "known": known.pack()})
     left = known.scopes() - scopes.keys()
