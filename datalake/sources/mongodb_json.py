@@ -16,8 +16,10 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import bson
 import msgspec
@@ -59,6 +61,8 @@ _LOADS = json_util.JSONOptions(
     uuid_representation=UuidRepresentation.UNSPECIFIED,
 )
 
+_NOT_QUICK = (bson.errors.BSONError, UnicodeError, msgspec.MsgspecError, ValueError, RecursionError)
+_INFINITE = re.compile(rb"[\xf0-\xff][\x7f\xff]")
 _FLAGS = {"i": re.IGNORECASE, "l": re.LOCALE, "m": re.MULTILINE, "s": re.DOTALL, "u": re.UNICODE, "x": re.VERBOSE}
 _INT = struct.Struct("<i")
 _LONG = struct.Struct("<q")
@@ -66,37 +70,51 @@ _DOUBLE = struct.Struct("<d")
 _TIMESTAMP = struct.Struct("<II")
 
 
-class Documents(NamedTuple):
-    """The documents of one answer: as BSON, and as records of the raw log, in the same order."""
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The documents of one answer, as records of the raw log, and where each lies in the answer's BSON."""
 
-    bson: list[bytes]
     records: list[bytes]
+    batch: bytes
+    ends: list[int]
+
+    @property
+    def bson(self) -> list[bytes]:
+        return [self.batch[start:end] for start, end in pairwise([0, *self.ends])]
+
+    @property
+    def last(self) -> bytes:
+        """The last one as BSON."""
+        return self.batch[self.ends[-2] if len(self.ends) > 1 else 0 :]
 
 
 def documents(batch: bytes) -> Documents:
     """The documents that stand one behind the other in an answer. Raises Permanent where the bytes are no BSON."""
-    found: list[bytes] = []
-    records: list[bytes] = []
-    suspects = _suspects(batch)
-    suspect = next(suspects, len(batch))
-    at = 0
+    ends = _ends(batch)
+    suspects = {number: batch[ends[number - 1] if number else 0 : ends[number]] for number in _suspects(batch, ends)}
+    try:
+        records = [
+            _carefully(suspects[number], document) if number in suspects else _encode(document)
+            for number, document in enumerate(bson.decode_iter(batch, EXACT))
+        ]
+    except _NOT_QUICK:  # one of them holds text that is no UTF-8, or a type that pymongo does not know
+        records = [exactly(batch[start:end]) for start, end in pairwise([0, *ends])]
+    return Documents(records, batch, ends)
+
+
+def _ends(batch: bytes) -> list[int]:
+    """Where each document ends."""
+    ends, at = [], 0
     try:
         while at < len(batch):
             (length,) = _INT.unpack_from(batch, at)
-            document = batch[at : at + length]
             at += length
-            if len(document) != length or length < 5:
+            if length < 5 or at > len(batch):
                 raise Permanent(f"the server's answer ends in the middle of a document of {length} bytes; run again")
-            found.append(document)
-            if suspect < at:
-                records.append(exactly(document))
-                while suspect < at:
-                    suspect = next(suspects, len(batch))
-            else:
-                records.append(_quickly(document))
+            ends.append(at)
     except struct.error:
         raise Permanent("the server's answer holds something that is no BSON document; run again") from None
-    return Documents(found, records)
+    return ends
 
 
 def dig(document: bytes, path: Sequence[str]) -> Any:
@@ -132,29 +150,39 @@ def from_plain(data: Any) -> Any:
     return json_util.loads(json.dumps(data), json_options=_LOADS)
 
 
-def _quickly(document: bytes) -> bytes:
-    try:
-        return _encode(bson.decode(document, EXACT))
-    except (bson.errors.BSONError, UnicodeError, msgspec.MsgspecError, ValueError, RecursionError):
-        return exactly(document)  # text that is no UTF-8, a type that pymongo does not know
+def _carefully(document: bytes, decoded: dict[str, Any]) -> bytes:
+    """The quick way, if it proves to lose nothing of this document."""
+    if bson.encode(decoded, codec_options=EXACT) == document and (not _INFINITE.search(document) or _finite(decoded)):
+        return _encode(decoded)
+    return exactly(document)
 
 
-def _suspects(batch: bytes) -> Iterator[int]:
-    """Places where a type may begin that the quick way loses, or a double may end that is not finite; most are neither.
+def _finite(value: Any) -> bool:
+    """Whether no double in it is NaN or infinite."""
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    if isinstance(value, Code):
+        return _finite(value.scope)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _suspects(batch: bytes, ends: list[int]) -> list[int]:
+    """The numbers of the documents in which a type may stand that the quick way loses, or a double that is not finite.
 
     A type's byte is followed by a name; where the byte is part of a length, zeros follow. A double that is NaN or infinite
-    ends in F0 to FF and 7F or FF, which UTF-8 never holds side by side.
+    ends in F0 to FF and 7F or FF, which UTF-8 never holds side by side. What is found is most often neither.
     """
     data = np.frombuffer(batch, np.uint8)
-    first, second = data[:-2], data[1:-1]
-    kind = (first == 0x06) | (first == 0x0B) | (first == 0x0C) | (first == 0x0E)
-    named = kind & ((second != 0) | (data[2:] != 0))
-    infinite = (first >= 0xF0) & ((second == 0x7F) | (second == 0xFF))
-    return iter(np.flatnonzero(named | infinite).tolist())
-
-
-def _date(value: DatetimeMS) -> Raw:
-    return Raw(b'{"$date":{"$numberLong":"%d"}}' % int(value))
+    places = np.flatnonzero((data == 0x06) | (data == 0x0B) | (data == 0x0C) | (data == 0x0E))
+    places = places[places < len(data) - 2]
+    places = places[(data[places + 1] != 0) | (data[places + 2] != 0)]
+    if b"\x7f" in batch or b"\xff" in batch:
+        infinite = (data[:-1] >= 0xF0) & ((data[1:] == 0x7F) | (data[1:] == 0xFF))
+        places = np.concatenate((places, np.flatnonzero(infinite)))
+    numbers: list[int] = np.unique(np.searchsorted(ends, places, side="right")).tolist()
+    return numbers
 
 
 def _int64(value: Int64) -> Any:
@@ -175,7 +203,6 @@ def _code(value: Code) -> Any:
 
 
 _HOOKS: dict[type, Callable[[Any], Any]] = {
-    DatetimeMS: _date,
     ObjectId: lambda value: {"$oid": str(value)},
     Int64: _int64,
     Decimal128: lambda value: {"$numberDecimal": str(value)},
@@ -190,7 +217,10 @@ _HOOKS: dict[type, Callable[[Any], Any]] = {
 
 
 def _hook(value: Any) -> Any:
-    return _HOOKS[type(value)](value)
+    kind = type(value)
+    if kind is DatetimeMS:
+        return Raw(b'{"$date":{"$numberLong":"%d"}}' % int(value))
+    return _HOOKS[kind](value)
 
 
 _encode = msgspec.json.Encoder(enc_hook=_hook).encode
@@ -293,4 +323,7 @@ def _string(data: bytes, at: int) -> tuple[str, int]:
 
 def _text(data: bytes) -> str:
     """Text as JSON. Bytes that are no UTF-8 become lone surrogates, as Python's `surrogateescape` writes them."""
-    return json.dumps(data.decode("utf-8", "surrogateescape"))
+    try:
+        return _encode(data.decode()).decode()
+    except UnicodeDecodeError:
+        return json.dumps(data.decode("utf-8", "surrogateescape"))

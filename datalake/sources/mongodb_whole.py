@@ -104,7 +104,7 @@ def read(run: MongoRun, ask: Ask, state: dict[str, Any], *, at: str) -> Iterator
             left.remove(range_)
             continue
         yield Page(found.records, asked_at)
-        range_["after"] = to_plain(key(found.bson[-1]))
+        range_["after"] = to_plain(key(found.last))
         yield Checkpoint(state)
     del state["whole"]
     yield Complete({}, at)
@@ -206,7 +206,7 @@ def _range(run: MongoRun, table: Table, range_: Range, hidden: Document | None) 
         try:
             for at, found in answers(run, table, _filter(range_), hidden, sort=[("_id", 1)], hint=[("_id", 1)]):
                 failures = 0
-                range_["after"] = to_plain(key(found.bson[-1]))
+                range_["after"] = to_plain(key(found.last))
                 yield at, found
         except errors.PyMongoError as error:
             failures += 1
