@@ -56,6 +56,8 @@ DUE = Filter("data_vencimento_de", "data_vencimento_ate", "data_vencimento", day
 FEED = Filter("data_inicio", "data_fim", "", days=False)
 NOTHING = Stretch(FEED, dt.datetime(2000, 1, 1, tzinfo=ZONE), dt.datetime(2000, 1, 2, tzinfo=ZONE))
 """A day that can hold nothing."""
+TOLD_SINCE = {"digest": ""}
+"""What the cursor says of a whole list after rows were told on top of it: should the next one be as that was, they are gone."""
 DUE_TABLES = frozenset({"contas_a_pagar", "contas_a_receber"})
 """Lists that answer only with a window of due dates."""
 
@@ -203,16 +205,22 @@ def modified_window(run: ContaAzulRun, ask: Ask) -> Iterator[Item]:
         listed = yield from _listing(run, ask, [_all_due(table)] if table.name in DUE_TABLES else [], watch)
         state |= listed | ({"compared": day} if listed["digest"] else {})
     else:
-        last = dt.datetime.fromisoformat(state["day"]).replace(tzinfo=ZONE)
-        low = dt.datetime.fromisoformat(frontier.start) if frontier.start else last - OVERLAP
-        for page in _changed(run, table, low, run.now + DAY):
-            fresh = frontier.fresh(page.records, _times(run, ask, page.records))
-            yield Page([record for record, _ in fresh], page.answer.at)
-        if table.name in DUE_TABLES and last < run.today:
-            # What fell due since then became overdue, which is no change to Conta Azul.
-            for page in cut(run.get, table, Stretch(DUE, last, run.today - DAY)):
-                yield Page(page.records, page.answer.at)
+        for news in _news(run, ask, frontier):
+            state |= TOLD_SINCE if news.records else {}
+            yield news
     yield Checkpoint({**state, "changes": frontier.state(), "day": day})
+
+
+def _news(run: ContaAzulRun, ask: Ask, frontier: Frontier) -> Iterator[Page]:
+    """What a list says has changed, and what fell due since the last run: becoming overdue is no change to Conta Azul."""
+    last = dt.datetime.fromisoformat(ask.cursor["day"]).replace(tzinfo=ZONE)
+    low = dt.datetime.fromisoformat(frontier.start) if frontier.start else last - OVERLAP
+    for page in _changed(run, ask.table, low, run.now + DAY):
+        fresh = frontier.fresh(page.records, _times(run, ask, page.records))
+        yield Page([record for record, _ in fresh], page.answer.at)
+    if ask.table.name in DUE_TABLES and last < run.today:
+        for page in cut(run.get, ask.table, Stretch(DUE, last, run.today - DAY)):
+            yield Page(page.records, page.answer.at)
 
 
 def date_window(run: ContaAzulRun, ask: Ask) -> Iterator[Item]:
@@ -245,6 +253,7 @@ def date_window(run: ContaAzulRun, ask: Ask) -> Iterator[Item]:
         for window, pages in _by_window(run, ask.table, again):
             digests[_name(window)] = _digest(pages)
             if digests[_name(window)] != known.get(_name(window)):
+                state |= TOLD_SINCE
                 yield from (Page(page.records, page.answer.at) for page in pages)
     yield Checkpoint({**state, "digests": digests})
 

@@ -507,9 +507,13 @@ def test_deletions_are_found_by_the_weekly_comparison(lively: Company) -> None:
     server.advance(3)
     assert company.sync(*names, upto=Layer.RAW) == {}
     assert not [line for name in lists for line in company.lines(name, before[name]) if line.lake.op]
-    server.advance(5)
+    happened = server.advance(5)
+    server.calls(clear=True)
     assert company.sync(*names) == {}
     assert {name: company.difference(name) for name in names} == {name: [] for name in names}
+    # The whole list came, but only what is new, changed or gone in it was asked for one by one.
+    news = sum(happened.get(f"quote_{what}", 0) for what in ("new", "edit", "delete"))
+    assert 0 < len(asked(server, "/v1/orcamentos/.*", clear=False)) <= news + 2 < len(server.ledger("orcamentos"))
     gone = {name for name in names if any(row["_deleted"] for row in company.treated(name))}
     assert gone >= {"notas_fiscais", "orcamentos", "orcamentos_detalhe", "parcelas", "transferencias", "vendas"}
     # A cancelled sale left the list; asked for by its id it says so, and is no deletion.
@@ -520,6 +524,32 @@ def test_deletions_are_found_by_the_weekly_comparison(lively: Company) -> None:
     server.calls(clear=True)
     company.read("orcamentos")
     assert all("data_alteracao_de" in query for query in asked(server, "/v1/orcamentos"))
+
+
+@pytest.mark.parametrize("name", ["pessoas", "transferencias"])
+def test_what_came_and_went_between_two_comparisons_is_gone(lively: Company, name: str) -> None:
+    """The whole list is then as it was the last time, and is told nevertheless."""
+    day = dt.datetime(2026, 11, 18, tzinfo=ZONE)
+    (window,) = conta_azul._windows(conta_azul.DATED["transferencias"].filter, day, day)
+    holds = "/v1/pessoas[?]" if name == "pessoas" else f"/transferencias.*data_inicio={window.low:%Y-%m-%d}"
+
+    def read(*ids: str) -> None:
+        """Read the list while it holds these rows and no others."""
+        rows = [{"id": id_, "data_alteracao": "2026-11-18T10:00:00", "data": "2026-11-18"} for id_ in ids]
+        lively.server.clear_faults()
+        body = json.dumps({"itens_totais": len(rows), "items" if name == "pessoas" else "itens": rows})
+        lively.server.fault(holds, status=200, body=body, times=100)
+        lively.server.fault("/transferencias", status=200, body='{"itens_totais": 0, "itens": []}', times=100)
+        lively.read(name)
+
+    read("a")
+    read("a", "b")
+    assert lively.records(name)[-1]["id"] == "b"
+    before = lively.head(name).sequence
+    lively.server.advance(8)
+    read("a")
+    told = [line.lake.op or json.loads(bytes(line.record))["id"] for line in lively.lines(name, before)]
+    assert told == ["a", "complete"]
 
 
 def test_a_contract_that_is_unknown_answers_500(company: Company, server: Server) -> None:
