@@ -445,10 +445,10 @@ class World:
     def _take_back(self, repository: Repository, at: int) -> None:
         """A label and an assignee are taken from an issue."""
         for field, mark in (("labels", "unlabeled"), ("assignees", "unassigned")):
-            held = (issue for issue in reversed(repository.issues.values()) if issue.data[field] and issue.shown)
+            held = (issue for issue in reversed(repository.issues.values()) if issue.data[field])
             if issue := next(held, None):
                 gone, *rest = issue.data[field]
-                issue.data["former"].setdefault(field, []).append(gone)
+                issue.data["former"].setdefault(field, []).extend([gone] if issue.shown else [])
                 self._touch_issue(issue, at, **{field: rest})
                 told = {"label": {"name": gone.data["name"], "color": gone.data["color"]}} if mark == "unlabeled" else {}
                 told |= {"assignee": gone, "assigner": gone} if mark == "unassigned" else {}
@@ -456,10 +456,10 @@ class World:
 
     def _review_as_team(self, repository: Repository, at: int) -> None:
         """A team is asked for a review in place of a person."""
-        asked = (pull for pull in reversed(repository.pulls.values()) if pull.data["reviewers"] and pull.shown)
+        asked = (pull for pull in reversed(repository.pulls.values()) if pull.data["reviewers"])
         if pull := next(asked, None):
             teams = [team for team in repository.owner.teams.values() if not team.data["name"].startswith("Interns")][:1]
-            pull.data["former"].setdefault("reviewers", []).extend(pull.data["reviewers"])
+            pull.data["former"].setdefault("reviewers", []).extend(pull.data["reviewers"] if pull.shown else [])
             pull.data.update(reviewers=[], teams=teams)
             self._touch_issue(pull.data["issue"], at)
 
@@ -637,6 +637,8 @@ class World:
             starred, user = repository.stars.pop(id_)
             repository.stars_newest_first = None
             repository.updated = at
+            if "forbidden" in repository.traits:
+                return  # nobody was shown it
             self._told_gone("stargazers", starred, star(starred, user), {"repository_id": repository.id})
 
     def _milestone(self, repository: Repository, title: str, at: int) -> None:

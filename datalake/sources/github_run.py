@@ -166,7 +166,7 @@ class Refusals:
         """A line for each scope that refused more tables than the first."""
         for scope, tables in self._tables.items():
             if tables:
-                yield f"{scope} refused {len(tables)} more tables, which leave it out: {', '.join(sorted(tables))}"
+                yield f"{scope} is left out, as it refused them too, of: {', '.join(sorted(tables))}"
 
 
 class GitHubRun(HttpRun):
