@@ -413,7 +413,6 @@ def _table(settings: Settings, table_id: str) -> Table:
 def _choose(settings: Settings, what: tuple[str, ...], everything: bool = False) -> list[tuple[Source, list[Table]]]:
     """Sources and tables by name: `stripe` means its selected tables, `stripe.charges` that table, patterns are allowed."""
     from datalake import contracts
-    from datalake.sources import CONNECTED
 
     known = contracts.load()
     chosen: dict[str, dict[str, Table]] = {}
@@ -422,8 +421,6 @@ def _choose(settings: Settings, what: tuple[str, ...], everything: bool = False)
         source = known.get(source_name)
         if source is None:
             raise Failed(f"no source '{source_name}'; there are {', '.join(known)}")
-        if source_name not in CONNECTED:
-            raise Failed(f"'{source_name}' has contracts but is not connected yet; connected are {', '.join(CONNECTED)}")
         found = {
             table.name: table
             for table in source.tables.values()

@@ -65,12 +65,13 @@ WHAT_TO_LOOK_AT = """\
   datalake query "select * from stripe.charges limit 5"
   ls {lake}/raw/stripe/charges              what was received, and its log of commits
 
-Real systems need only their key:
-  STRIPE_API_KEY=rk_live_…  datalake sync stripe
-  GITHUB_TOKEN=…            datalake sync github"""
+Your own systems:
+  datalake connect stripe                        asks for the key, tells which tables it may read
+  datalake sync stripe"""
 
 QUESTIONS = (
     "select currency, count(*) charges, sum(amount) minor_units from stripe.charges where paid group by all order by all",
+    "select type, currency_code, count(*) invoices, sum(total) total from xero.invoices group by all order by all",
     "select state, count(*) issues, max(updated_at) last_change from github.issues group by all order by all",
 )
 

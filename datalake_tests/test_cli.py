@@ -101,12 +101,25 @@ def test_describe_and_tables(env: dict[str, str]) -> None:
     assert {"name": "amount", "type": "int64"}.items() <= next(c for c in described["columns"] if c["name"] == "amount").items()
     listed = json.loads(datalake("tables", "--all", "--json", env=env).stdout)
     assert len(listed) == 508
-    assert sum(row["selected"] for row in listed) == 48
+    assert sum(row["selected"] for row in listed) == 198
 
 
 def test_a_table_that_is_not_there(env: dict[str, str]) -> None:
     assert "no table 'stripe.chargers'" in datalake("describe", "stripe.chargers", env=env, code=1).stderr
-    assert "not connected yet" in datalake("sync", "xero", env=env, code=1).stderr
+    assert "no source 'sap'" in datalake("sync", "sap", env=env, code=1).stderr
+
+
+def test_a_source_without_its_keys_is_told_and_stops_no_other(env: dict[str, str]) -> None:
+    assert "XERO_CLIENT_ID is not set" in datalake("sync", "xero", env=env, code=2).stderr
+    both = datalake("sync", "xero", "stripe.coupons", env=env, code=1)
+    assert "xero: not read: XERO_CLIENT_ID is not set" in both.stderr
+    assert "not read for want of a setting: xero" in both.stderr
+    assert "stripe.coupons" in both.stdout
+
+
+def test_all_tables_are_the_extended_ones_too(env: dict[str, str]) -> None:
+    done = datalake("sync", "stripe.shipping_*", "--all-tables", "--json", env=env)
+    assert {json.loads(line)["table"] for line in done.stdout.splitlines()} == {"stripe.shipping_rates"}
 
 
 def test_the_doctor_finds_the_missing_key_and_a_good_lake(env: dict[str, str]) -> None:
