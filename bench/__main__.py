@@ -14,7 +14,7 @@ FULL: list[list[str]] = [
     ["bench.extract", "1000000", "3"],
     ["bench.fanout", "3"],
     ["bench.limits"],
-    ["bench.mongodb", "--rows", "200000", "--repeat", "3"],
+    ["bench.mongodb", "--rows", "500000", "--repeat", "3"],
     ["bench.treat"],
     ["bench.merge"],
     ["bench.endtoend"],

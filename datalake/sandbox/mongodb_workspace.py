@@ -163,7 +163,8 @@ class Workspace:
         changed = {name: other[name] for name in self._chance.sample(names, max(1, len(names) // 4))}
         after = before | changed
         if "_updatedAt" in before:
-            after["_updatedAt"] = self._date(self.now - self._chance.randrange(600))
+            written = self._date(self.now - self._chance.randrange(600))
+            after["_updatedAt"] = max(written, before["_updatedAt"] + dt.timedelta(milliseconds=1))
         return after
 
     def _id(self, table: Table, number: int) -> str:
