@@ -44,7 +44,8 @@ from datalake.sources.records import Record, elements, inner, pick, single
 
 HUB, MESSAGING, GRAPH = "hub.360dialog.io", "waba-v2.360dialog.io", "graph.facebook.com"
 BALANCE = re.compile(r".*/clients/[^/]+/info/balance")
-"""The hub's one endpoint with a limit of its own: 5 calls in 30 s (documented)."""
+BALANCES = Limit(5, 30.0)
+"""The hub's one endpoint with a limit of its own (documented)."""
 
 REACH = {
     "client_balance": (365, 35),
@@ -135,7 +136,8 @@ class Dialog360Run(HttpRun):
             MESSAGING: self._http(MESSAGING, None, [Limit(5, 1.0)], progress),
             GRAPH: self._http(GRAPH, meta, [Limit(5, 1.0)], progress),
         }
-        self._balances = self._http(HUB, proof, [Limit(5, 30.0)], progress)
+        # One after another, and after a refusal not before the whole stretch is over: a run just before has used some of it.
+        self._balances = self._http(HUB, proof, [BALANCES], progress, concurrency=1, classify=self._judge_balance)
         self.inbox = open_inbox(settings, "dialog_360")
         self.since = _since(settings)
         self._lock = threading.RLock()
@@ -187,17 +189,34 @@ class Dialog360Run(HttpRun):
         for session in (*self._sessions.values(), self._balances):
             session.close()
 
-    def _http(self, host: str, auth: Auth | None, limits: list[Limit], progress: Progress) -> Http:
+    def _http(
+        self,
+        host: str,
+        auth: Auth | None,
+        limits: list[Limit],
+        progress: Progress,
+        concurrency: int = 16,
+        classify: Callable[[Answer], Verdict | None] | None = None,
+    ) -> Http:
         return Http(
             "dialog_360",
             self._address(f"https://{host}"),
             moved=bool(self._moved),
             auth=auth,
-            budget=Budget(limits, waiting=lambda seconds, why: progress.waiting("dialog_360", seconds, why)),
+            budget=Budget(
+                limits,
+                concurrency=concurrency,
+                waiting=lambda seconds, why: progress.waiting("dialog_360", seconds, why),
+            ),
             secrets=[*self._secrets, *self.channel_keys.values()],
-            classify=_classify,
+            classify=classify or _classify,
             note=progress.note,
         )
+
+    def _judge_balance(self, answer: Answer) -> Verdict | None:
+        if answer.status == 429:
+            self._balances.budget.pause(BALANCES.seconds, "the limit on balances")
+        return _classify(answer)
 
     def _address(self, url: str) -> str:
         """Elsewhere, the hosts are told apart by the beginning of the path."""
