@@ -7,6 +7,7 @@ The stand-in starts it and holds its standard input open. However the stand-in e
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any
 from pymongo import MongoClient, errors
 
 SECONDS_TO_START = 60
+SECONDS_TO_STOP = 20
 _KEEP = b"keep"
 ADMIN = ("sandbox", "sandbox-admin-password")
 
@@ -74,6 +76,9 @@ def main() -> None:
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         if sys.stdin.buffer.read() == _KEEP:
             server.terminate()  # it writes down what it has
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(SECONDS_TO_STOP)
+            server.kill()
             return
         server.kill()
     shutil.rmtree(folder, ignore_errors=True)

@@ -80,7 +80,7 @@ def _begin(run: MongoRun, table: Table) -> dict[str, Any]:
     """The cursor of a whole reading: its ranges, and the token of the present, behind which later changes stand."""
     at = now()
     state: dict[str, Any] = {"way": "changes", "database": run.name_of_database(table)}
-    with run.client.start_session(causal_consistency=True) as session, _open(run, table, None, session) as stream:
+    with run.client.start_session(causal_consistency=True) as session, _open(run, table, state, session) as stream:
         _stand(state, stream, session.operation_time)
     return state | {"whole": {"at": at, "ranges": plan(run, table)}}
 
@@ -89,8 +89,8 @@ def _drain(run: MongoRun, ask: Ask, state: dict[str, Any]) -> Iterator[Item]:
     """The changes from the cursor's token up to the present, with checkpoints of `state`."""
     table = ask.table
     _check_age(run, ask, state)
-    begun_at = _time(state["token"])
-    with run.client.start_session(causal_consistency=True) as session, _open(run, table, state["token"], session) as stream:
+    begun_at = _time(state)
+    with run.client.start_session(causal_consistency=True) as session, _open(run, table, state, session) as stream:
         until = session.operation_time
         keys: dict[bytes, Any] = {}
         empty = 0
@@ -115,7 +115,7 @@ def _drain(run: MongoRun, ask: Ask, state: dict[str, Any]) -> Iterator[Item]:
                     raise _Gone(f"the collection {state['database']}.{table.path} was dropped or renamed ({dropped})")
                 _stand(state, stream, until if event is None else event["clusterTime"])
                 yield Checkpoint(state)
-            stands = _time(state["token"]) if event is None else None
+            stands = _time(state) if event is None else None
             reached = stands is not None and until is not None and stands >= until
             if passed or reached or empty >= (PATIENCE if stands else 2):
                 return
@@ -135,26 +135,31 @@ def _look_up(run: MongoRun, table: Table, keys: dict[bytes, Any], session: Clien
         yield Deleted(key_record(value), at)
 
 
-def _open(run: MongoRun, table: Table, token: dict[str, Any] | None, session: ClientSession) -> ChangeStream[Document]:
-    """The collection's stream, from a token on or from now. `startAfter` passes an invalidated stream as well."""
-    start = {"start_after": from_plain(token)} if token else {}
+def _open(run: MongoRun, table: Table, state: dict[str, Any], session: ClientSession) -> ChangeStream[Document]:
+    """The collection's stream, from where the state stands or from now. `startAfter` passes an invalidated stream as well."""
+    start: dict[str, Any] = {}
+    if "token" in state:
+        start["start_after"] = from_plain(state["token"])
+    elif "time" in state:  # servers that give no token before the first event
+        start["start_at_operation_time"] = Timestamp(*state["time"])
     run.count(table.id, calls=1)
-    with _losing(token):
+    with _losing(known=bool(start)):
         return run.collection(table).watch(PIPELINE, max_await_time_ms=AWAIT_MS, batch_size=KEYS, session=session, **start)
 
 
 def _next(run: MongoRun, table: Table, stream: ChangeStream[Document]) -> Document | None:
     run.count(table.id, calls=1)
-    with _losing(stream.resume_token):
+    with _losing(known=True):
         return stream.try_next()
 
 
 @contextlib.contextmanager
-def _losing(token: Mapping[str, Any] | None) -> Iterator[None]:
+def _losing(*, known: bool) -> Iterator[None]:
+    """Refusals of a stream by what they mean here. `known` says whether it was to go on from somewhere."""
     try:
         yield
     except errors.OperationFailure as error:
-        if token and error.code in _LOST:
+        if known and error.code in _LOST:
             raise _Lost(f"the server has forgotten the changes since the last reading (error {error.code})") from None
         if error.code in (UNAUTHORIZED, NO_CHANGE_STREAMS):
             raise NoStream(str(error).partition(", full error:")[0]) from None
@@ -163,17 +168,18 @@ def _losing(token: Mapping[str, Any] | None) -> Iterator[None]:
 
 def _stand(state: dict[str, Any], stream: ChangeStream[Document], time: Timestamp | None) -> None:
     """Write into the cursor where the stream stands: on a quiet collection its token moves on as well."""
-    if stream.resume_token is None:
-        return
-    state["token"] = to_plain(stream.resume_token)
-    stands = _time(state["token"]) or time
+    if stream.resume_token is not None:
+        state["token"] = to_plain(stream.resume_token)
+    stands = _time(state) or time
     if stands is not None:
         state["time"] = [stands.time, stands.inc]
+    if not state.keys() & {"token", "time"}:
+        raise NoStream("the server tells neither a resume token nor the time of its operations")
 
 
-def _time(token: Mapping[str, Any]) -> Timestamp | None:
-    """The cluster time that a token stands for: MongoDB's begin with it (82 says timestamp); None for another server's."""
-    match = re.match(r"82([0-9A-F]{8})([0-9A-F]{8})", str(token.get("_data", "")))
+def _time(state: Mapping[str, Any]) -> Timestamp | None:
+    """The cluster time that the token stands for: MongoDB's begin with it (82 says timestamp); None for another server's."""
+    match = re.match(r"82([0-9A-F]{8})([0-9A-F]{8})", str(state.get("token", {}).get("_data", "")))
     return Timestamp(int(match[1], 16), int(match[2], 16)) if match else None
 
 

@@ -240,8 +240,9 @@ engine.extract(run, THINGS, RawLog(Objects({lake.log.objects.url!r}), THINGS), r
 
 
 def test_a_lost_cursor_and_a_lost_connection_cost_nothing(
-    server: Server, admin: MongoClient[dict[str, Any]], shop: Database[dict[str, Any]], lake: Lake
+    server: Server, shop: Database[dict[str, Any]], lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mongodb_whole, "MOST_DOCUMENTS", 2000)
     shop.things.insert_many([{"_id": n} for n in range(3500)])
     server.control(fail={"mode": {"times": 2}, "data": {"failCommands": ["getMore"], "errorCode": 43}})
     done = lake.sync()
