@@ -36,6 +36,8 @@ READERS = 8
 ANSWER_BYTES = 4 * 1024 * 1024
 """What an answer should hold; the server ends each at 16 MB whatever is asked."""
 MOST_DOCUMENTS = 10_000
+LOOK_AT = 20
+"""Documents that are weighed where the server does not tell how large they are."""
 UNAUTHORIZED, NO_NAMESPACE, NO_CHANGE_STREAMS = 13, 26, 40573
 _LOGIN = {18, 8000, 11, 334}
 """Authentication failed: MongoDB, Atlas, unknown user, unknown mechanism."""
@@ -90,7 +92,7 @@ class MongoRun:
         self.pool = ThreadPoolExecutor(READERS, "mongodb")
         self._counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._lock = threading.Lock()
-        self._sizes: dict[str, float | None] = {}
+        self._sizes: dict[str, float] = {}
 
     def rows(self, ask: Ask) -> Iterator[Item]:
         """The rows of a table, by the function that its contract names."""
@@ -134,8 +136,8 @@ class MongoRun:
         """The same, for answers whose documents are looked into only here and there."""
         return self.client[self.name_of_database(table)].get_collection(table.path, codec_options=TOP)  # type: ignore[return-value]  # the driver types it by the client
 
-    def average_size(self, table: Table) -> float | None:
-        """Bytes of a document of the collection, about; None where the server does not tell."""
+    def average_size(self, table: Table) -> float:
+        """Bytes of a document of the collection, about: as the server tells, or of the first ones."""
         if table.id not in self._sizes:
             size = None
             with contextlib.suppress(errors.OperationFailure):
@@ -143,6 +145,10 @@ class MongoRun:
                 told = list(self.collection(table).aggregate([{"$collStats": {"storageStats": {}}}]))
                 bytes_, count = (sum(shard["storageStats"].get(name) or 0 for shard in told) for name in ("size", "count"))
                 size = bytes_ / count if count and bytes_ else None
+            if size is None:
+                self.count(table.id, calls=1)
+                first = [len(document.raw) for document in self.raw_collection(table).find(limit=LOOK_AT)]
+                size = max(sum(first) / max(len(first), 1), 1.0)
             self._sizes[table.id] = size
         return self._sizes[table.id]
 

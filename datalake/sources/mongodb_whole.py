@@ -228,5 +228,4 @@ def _passing(error: errors.PyMongoError) -> bool:
 
 def _batch(run: MongoRun, table: Table) -> int:
     """Documents of one answer, so that it holds about `ANSWER_BYTES`."""
-    size = run.average_size(table)
-    return max(1, min(MOST_DOCUMENTS, int(ANSWER_BYTES / size))) if size else MOST_DOCUMENTS // 2
+    return max(1, min(MOST_DOCUMENTS, int(ANSWER_BYTES / run.average_size(table))))
