@@ -242,7 +242,7 @@ engine.extract(run, THINGS, RawLog(Objects({lake.log.objects.url!r}), THINGS), r
 def test_a_lost_cursor_and_a_lost_connection_cost_nothing(
     server: Server, shop: Database[dict[str, Any]], lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mongodb_whole, "MOST_DOCUMENTS", 2000)
+    monkeypatch.setattr(mongodb_whole, "MOST_DOCUMENTS", 1000)
     shop.things.insert_many([{"_id": n} for n in range(3500)])
     server.control(fail={"mode": {"times": 2}, "data": {"failCommands": ["getMore"], "errorCode": 43}})
     done = lake.sync()
@@ -279,6 +279,20 @@ def test_a_lost_token_costs_one_whole_reading(
     assert len(lake.living()) == 29
     assert lake.living()["4"] == {"_id": 4, "v": 1}
     assert lake.sync().rows == 0
+
+
+def test_a_token_that_is_lost_again_ends_the_run(server: Server, shop: Database[dict[str, Any]], lake: Lake) -> None:
+    shop.things.insert_one({"_id": 1})
+    lake.sync()
+    server.control(fail={"mode": "alwaysOn", "data": {"failCommands": ["getMore"], "errorCode": 286}})
+    try:
+        with pytest.raises(Permanent, match="although it was just read whole"):
+            lake.sync()
+    finally:
+        server.control(fail={"mode": "off"})
+    assert sum(line["_lake"].get("op") == "complete" for line in lake.lines()) == 2
+    lake.sync()
+    assert list(lake.living()) == ["1"]
 
 
 def test_a_collection_that_vanished_without_a_word_keeps_its_rows(
