@@ -164,7 +164,19 @@ def test_an_answer_that_ends_early_is_an_error(cut: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [1, Int64(1), 1.5, "x", ObjectId("6b032f083a81d470eb26c0de"), None, {"a": Int64(1)}, Binary(b"x" * 16, 4), MinKey(), DatetimeMS(5)]
+    "value",
+    [
+        1,
+        Int64(1),
+        1.5,
+        "x",
+        ObjectId("6b032f083a81d470eb26c0de"),
+        None,
+        {"a": Int64(1)},
+        Binary(b"x" * 16, 4),
+        MinKey(),
+        DatetimeMS(5),
+    ],
 )
 def test_ids_survive_in_cursors(value: Any) -> None:
     returned = from_plain(json.loads(json.dumps(to_plain(value))))
