@@ -10,7 +10,7 @@ import pytest
 
 from datalake import contracts
 from datalake.lake.lake import Lake
-from datalake.model import Source, Table
+from datalake.model import Source
 from datalake.pipeline import run_source
 from datalake.sandbox.base import Server, running
 from datalake.sandbox.fed import fed
@@ -20,8 +20,6 @@ from datalake.sources.progress import LogProgress
 from datalake_tests import oracle
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-TABLES = [(source, table) for source in CONNECTED for table in contracts.load_source(source).tables]
 
 
 @dataclass
@@ -66,45 +64,51 @@ def _sync(road: Road) -> None:
             road.errors.setdefault(step.table.name, []).append(str(step.error)[:500])
 
 
-@pytest.mark.parametrize(
-    "source, table",
-    [pytest.param(*each, id=".".join(each), marks=pytest.mark.xdist_group(each[0])) for each in TABLES],
-)
-def test_the_table_equals_the_ledger(road: Callable[[str], Road], source: str, table: str) -> None:
-    walked = road(source)
-    assert walked.errors.get(table, []) == []
-    of: Table = walked.source.tables[table]
-    told = oracle.expected(walked.source, of, walked.server.ledger(table))
-    assert told, f"the stand-in has no {of.id}: the comparison would prove nothing"
-    assert [line[:300] for line in oracle.difference(told, oracle.published(walked.lake, of))[:5]] == []
+class Comparison:
+    """One source's tables. Each source has a class of its own, so that its tests share a road wherever they run."""
+
+    source: str
+
+    def test_the_table_equals_the_ledger(self, road: Callable[[str], Road], table: str) -> None:
+        walked = road(self.source)
+        assert walked.errors.get(table, []) == []
+        of = walked.source.tables[table]
+        told = oracle.expected(walked.source, of, walked.server.ledger(table))
+        assert told, f"the stand-in has no {of.id}: the comparison would prove nothing"
+        assert [line[:300] for line in oracle.difference(told, oracle.published(walked.lake, of))[:5]] == []
+
+    def test_the_days_between_brought_news_changes_and_deletions(self, road: Callable[[str], Road]) -> None:
+        """Without them the comparison would prove little."""
+        walked = road(self.source)
+        connection = walked.lake.connect()
+        try:
+            inserted = updated = deleted = 0
+            for table in walked.source.tables:
+                new, changed, gone = connection.execute(
+                    f"""SELECT count(*) FILTER (_raw_commit > 1), count(DISTINCT _raw_commit), count(_deleted_at)
+                    FROM lake."{self.source}"."{table}" """
+                ).fetchall()[0]
+                inserted, updated, deleted = inserted + (new > 0), updated + (changed > 1), deleted + (gone > 0)
+        finally:
+            connection.close()
+        assert min(inserted, updated, deleted) >= 3
+
+    def test_an_unchanged_source_writes_no_data_file(self, road: Callable[[str], Road]) -> None:
+        walked = road(self.source)
+
+        def data_files() -> set[Path]:
+            return {path for suffix in ("*.parquet", "*.zst") for path in Path(walked.lake.objects.url).rglob(suffix)}
+
+        before = data_files()
+        _sync(walked)
+        assert walked.errors == {}
+        assert {str(path.relative_to(walked.lake.objects.url)) for path in data_files() - before} == set()
 
 
-@pytest.mark.parametrize("source", [pytest.param(each, marks=pytest.mark.xdist_group(each)) for each in CONNECTED])
-def test_the_days_between_brought_news_changes_and_deletions(road: Callable[[str], Road], source: str) -> None:
-    """Without them the comparison above would prove little."""
-    walked = road(source)
-    connection = walked.lake.connect()
-    try:
-        inserted = updated = deleted = 0
-        for table in walked.source.tables:
-            new, changed, gone = connection.execute(
-                f"""SELECT count(*) FILTER (_raw_commit > 1), count(DISTINCT _raw_commit), count(_deleted_at)
-                FROM lake."{source}"."{table}" """
-            ).fetchall()[0]
-            inserted, updated, deleted = inserted + (new > 0), updated + (changed > 1), deleted + (gone > 0)
-    finally:
-        connection.close()
-    assert min(inserted, updated, deleted) >= 3
+for _name in CONNECTED:
+    globals()[f"Test_{_name}"] = type(f"Test_{_name}", (Comparison,), {"source": _name})
 
 
-@pytest.mark.parametrize("source", [pytest.param(each, marks=pytest.mark.xdist_group(each)) for each in CONNECTED])
-def test_an_unchanged_source_writes_no_data_file(road: Callable[[str], Road], source: str) -> None:
-    walked = road(source)
-
-    def data_files() -> set[Path]:
-        return {path for suffix in ("*.parquet", "*.zst") for path in Path(walked.lake.objects.url).rglob(suffix)}
-
-    before = data_files()
-    _sync(walked)
-    assert walked.errors == {}
-    assert {str(path.relative_to(walked.lake.objects.url)) for path in data_files() - before} == set()
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "table" in metafunc.fixturenames and metafunc.cls is not None:
+        metafunc.parametrize("table", list(contracts.load_source(metafunc.cls.source).tables))

@@ -172,7 +172,7 @@ def test_calls_use_connections_again() -> None:
         ({"Retry-After": "7"}, 7),
         ({"Retry-After": "0.25"}, 0.25),
         ({"Retry-After": "-3"}, 0),
-        ({"Retry-After": "Sun, 22 Nov 2026 13:00:40 GMT", "Date": "Sun, 22 Nov 2026 13:00:10 GMT"}, 29.5),
+        ({"Retry-After": "Sun, 22 Nov 2026 13:00:40 GMT", "Date": "Sun, 22 Nov 2026 13:00:10 GMT"}, 30),
         ({"Retry-After": "soon"}, None),
         ({}, None),
     ],
