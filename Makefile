@@ -18,10 +18,10 @@ ui: $(VENV)/.run ## open Dagster's UI on http://127.0.0.1:3000 over the demo's l
 	@$(BIN)/datalake demo --ui
 
 test: $(VENV)/.dev ## the fast tests
-	$(BIN)/pytest -q -n 2 --dist loadscope -m "not slow"
+	$(BIN)/pytest -q -n 3 --dist loadscope -m "not slow"
 
 test-all: $(VENV)/.dev ## the fast tests and the slow ones
-	$(BIN)/pytest -q -n 2 --dist loadscope
+	$(BIN)/pytest -q -n 3 --dist loadscope
 
 lint: $(VENV)/.dev ## style, types, generated files
 	$(BIN)/ruff check .

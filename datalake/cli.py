@@ -217,11 +217,13 @@ def connect(source_name: str, port: int, no_browser: bool, no_login: bool) -> No
     click.echo(f"{source.title}\n  {login.where}")
     if login.authorize and not no_login:
         click.echo(f"  Redirect URI to register there: {connecting.redirect_uri(port)}")
-    for name in login.keys:
+    for name in login.keys + login.optional:
         if settings.values.get(name):
             click.echo(f"{name} is set in the environment or .env: it is used as it is")
-        else:
+        elif name in login.keys:
             connecting.keep(settings, name, click.prompt(name, hide_input=True))
+        elif value := click.prompt(f"{name} (empty: none)", default="", show_default=False, hide_input=True):
+            connecting.keep(settings, name, value)
     click.echo(f"Secrets are kept in {secret_store(settings).place}")
 
     def show(url: str) -> None:

@@ -38,6 +38,8 @@ class Login:
     where: str
     """Where keys are made, and what to tick there."""
     keys: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    """Further keys, which not everybody has: an empty answer leaves one out."""
     authorize: Callable[[Settings], str] | None = None
     scope: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
@@ -57,6 +59,7 @@ LOGINS: dict[str, Login] = {
         "https://developer.xero.com/app/manage: a web app, with the redirect URI shown below. For a custom connection leave "
         "the browser out (--no-login).",
         ("XERO_CLIENT_ID", "XERO_CLIENT_SECRET"),
+        (),
         lambda settings: f"{_moved(settings, 'xero', 'https://login.xero.com')}/identity/connect/authorize",
         "offline_access accounting.settings.read accounting.contacts.read accounting.attachments.read accounting.budgets.read "
         "accounting.invoices.read accounting.payments.read accounting.banktransactions.read accounting.manualjournals.read "
@@ -66,6 +69,7 @@ LOGINS: dict[str, Login] = {
     "conta_azul": Login(
         "https://developers.contaazul.com: an application, with the redirect URI shown below. Log in as an administrator.",
         ("CONTA_AZUL_CLIENT_ID", "CONTA_AZUL_CLIENT_SECRET"),
+        (),
         lambda settings: f"{_moved(settings, 'conta_azul', 'https://auth.contaazul.com')}/oauth2/authorize",
         "openid profile aws.cognito.signin.user.admin",
     ),
@@ -73,14 +77,21 @@ LOGINS: dict[str, Login] = {
         "https://api-console.zoho.com (of your data centre): a server-based application, with the redirect URI shown below. "
         "Log in as an administrator; set ZOHO_CRM_DATA_CENTER first.",
         ("ZOHO_CRM_CLIENT_ID", "ZOHO_CRM_CLIENT_SECRET"),
+        (),
         lambda settings: f"{_zoho_accounts(settings)}/oauth/v2/auth",
         "ZohoCRM.modules.READ,ZohoCRM.settings.READ,ZohoCRM.users.READ,ZohoCRM.org.READ,ZohoCRM.bulk.READ,ZohoCRM.coql.READ",
         {"access_type": "offline", "prompt": "consent"},
     ),
-    "clickup": Login("https://app.clickup.com/settings/apps: your personal API token (pk_…).", ("CLICKUP_TOKEN",)),
+    "clickup": Login(
+        "https://app.clickup.com/settings/apps: the personal API token (pk_…) of an owner or admin.",
+        ("CLICKUP_TOKEN",),
+        ("CLICKUP_WEBHOOK_SECRET", "CLICKUP_WEBHOOK_TOKEN"),
+    ),
     "dialog_360": Login(
-        "https://hub.360dialog.com: the API key of each number (and, for partners, the partner API key).",
+        "https://hub.360dialog.com: the API key of each number, as id=key, comma-separated; for partners also the hub's key "
+        "(set DIALOG_360_PARTNER_ID).",
         ("DIALOG_360_CHANNEL_KEYS",),
+        ("DIALOG_360_API_KEY", "DIALOG_360_META_TOKEN", "DIALOG_360_WEBHOOK_SECRET", "DIALOG_360_WEBHOOK_TOKEN"),
     ),
     "mongodb": Login("The address of a user with the role `read` (and `clusterMonitor` for the oplog).", ("MONGODB_URL",)),
 }

@@ -9,8 +9,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from click.testing import CliRunner
 
 from datalake import connect, contracts
+from datalake.cli import main
 from datalake.sandbox.base import running
 from datalake.secret_store import secret_store
 from datalake.settings import SETTINGS, SettingError, Settings
@@ -23,7 +25,7 @@ def test_every_source_has_a_login_whose_keys_are_secret_settings() -> None:
     for source in CONNECTED:
         login = connect.LOGINS[source]
         assert login.keys
-        assert set(login.keys) <= secret
+        assert {*login.keys, *login.optional} <= secret
 
 
 def test_a_key_is_kept_under_its_settings_name(tmp_path: Path) -> None:
@@ -93,3 +95,15 @@ def test_a_refused_login_keeps_nothing(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"access_denied; nothing was kept"):
         connect.log_in(settings, "xero", connect.LOGINS["xero"], port=0, show=refusing)
     assert secret_store(settings).get("XERO_TOKEN") is None
+
+
+def test_the_command_asks_unseen_and_tells_what_may_be_read(tmp_path: Path) -> None:
+    with running("stripe", seed=7, scale=0.1) as server:
+        server.control(forbid=["charge"])
+        env = {"STRIPE_BASE_URL": server.url, "DATALAKE_URL": str(tmp_path / "lake"), "STRIPE_API_KEY": ""}
+        done = CliRunner().invoke(main, ["connect", "stripe"], input="rk_live_sandbox\n", env=env)
+    assert done.exit_code == 0, done.output
+    assert "rk_live_sandbox" not in done.output
+    assert "yes  stripe.customers" in done.output
+    assert "no   stripe.charges: " in done.output
+    assert secret_store(Settings.load(env)).get("STRIPE_API_KEY") == "rk_live_sandbox"

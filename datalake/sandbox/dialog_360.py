@@ -561,7 +561,13 @@ class Dialog360:
     def _media(self, id_: str) -> Record:
         content = self.traffic.media[id_]
         url = f"https://lookaside.fbsbx.com/whatsapp_business/attachments/{id_}?ext=1797000000&hash={secrets.token_hex(8)}"
-        told = {"messaging_product": "whatsapp", "url": url, "mime_type": "image/jpeg", "id": id_, "file_size": str(len(content))}
+        told = {
+            "messaging_product": "whatsapp",
+            "url": url,
+            "mime_type": "image/jpeg",
+            "id": id_,
+            "file_size": str(len(content)),
+        }
         return {**told, "sha256": base64.b64encode(hashlib.sha256(content).digest()).decode()}
 
     # Meta's Graph API

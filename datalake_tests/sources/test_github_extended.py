@@ -53,6 +53,7 @@ def fresh(tmp_path: Path, *, scale: float = 0.1, **settings: str) -> Iterator[tu
         yield server, RawLake(tmp_path, server.env, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXTENDED)
 @pytest.mark.parametrize("sync", [0, 1, 2])
 def test_the_newest_rows_equal_the_ledger(history: list[dict[str, Any]], name: str, sync: int) -> None:

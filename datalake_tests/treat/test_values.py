@@ -262,7 +262,16 @@ def test_empty_text_is_no_value_where_the_source_says_so(lake: Lake, exact: bool
             column("deep", "date", field=("inside", "day")),
         ]
     )
-    empty = {"day": "", "at": "", "since": "0", "until": 0, "much": "", "name": "", "terms": {"until": "", "name": ""}, "inside": {"day": ""}}
+    empty = {
+        "day": "",
+        "at": "",
+        "since": "0",
+        "until": 0,
+        "much": "",
+        "name": "",
+        "terms": {"until": "", "name": ""},
+        "inside": {"day": ""},
+    }
     more = {"id": 2, "much": 1.25} if exact else {"id": 2, "much": 1}
     commit(lake, of, [line({"id": 1, **empty}), line(more)])
     treat(lake, of, empty_is_none=True)
