@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from datalake import contracts
 from datalake.sandbox.base import Server, running
 from datalake.sandbox.fed import fed
 from datalake.settings import SettingError, Settings
@@ -19,8 +20,11 @@ from datalake.sources import clickup_children, clickup_tasks, identify
 from datalake.sources.base import AuthenticationFailed, Permanent, Skipped, Transient, Window
 from datalake.sources.clickup_fields import read as field_value
 from datalake.webhooks.receiver import Call, Receiver
-from datalake_tests.sources.clickup_lake import PLACES, SOURCE, TASKS, RawLake
+from datalake_tests.sources.raw_lake import RawLake
 
+SOURCE = contracts.load_source("clickup")
+PLACES = ("workspaces", "spaces", "folders", "lists")
+TASKS = (*PLACES, "tasks")
 NOW = 1_795_000_000
 DAY = 86_400
 TEAM, OTHER = "9000100", "9000101"
@@ -63,7 +67,7 @@ def milliseconds(task: dict[str, Any]) -> int:
 
 
 def test_tasks_that_are_edited_while_pages_are_read_are_not_lost(big: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, big.env)
+    lake = RawLake("clickup", tmp_path, big.env)
     before = {row.record["id"] for row in big.ledger("tasks")}
     big.control(edit_while_paging=3)
     lake.sync(*TASKS)
@@ -73,7 +77,7 @@ def test_tasks_that_are_edited_while_pages_are_read_are_not_lost(big: Server, tm
     assert {key for (key,) in lake.living("tasks")} == before
     big.advance(0.01)
     lake.sync(*TASKS)
-    assert lake.differences("tasks", big) == []
+    assert lake.differences("tasks", big.ledger("tasks")) == []
 
 
 def test_counting_pages_would_lose_tasks(big: Server) -> None:
@@ -95,17 +99,17 @@ def test_counting_pages_would_lose_tasks(big: Server) -> None:
 
 
 def test_more_tasks_of_one_moment_than_fit_a_page_are_all_read(big: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, big.env)
+    lake = RawLake("clickup", tmp_path, big.env)
     big.control(same_moment=260)
     big.advance(0.01)
     lake.sync(*TASKS)
-    assert lake.differences("tasks", big) == []
+    assert lake.differences("tasks", big.ledger("tasks")) == []
 
 
 def test_subtasks_closed_and_archived_tasks_are_read(still: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, still.env)
+    lake = RawLake("clickup", tmp_path, still.env)
     done = lake.sync(*TASKS)
-    assert lake.differences("tasks", still) == []
+    assert lake.differences("tasks", still.ledger("tasks")) == []
     found = [row.record for row in lake.living("tasks").values()]
     assert any(task["parent"] for task in found)
     assert any(task["status"]["type"] == "closed" for task in found)
@@ -115,20 +119,20 @@ def test_subtasks_closed_and_archived_tasks_are_read(still: Server, tmp_path: Pa
 
 def test_where_archived_is_not_kept_to_each_list_is_asked(server: Server, tmp_path: Path) -> None:
     server.control(archived_filter=False)
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     done = lake.sync(*TASKS)
-    assert lake.differences("tasks", server) == []
+    assert lake.differences("tasks", server.ledger("tasks")) == []
     assert "cannot be filtered by archived" in notes(done)
     server.calls(clear=True)
     lake.sync(*TASKS)
     assert not [path for path in paths(server.calls(), "/task") if "/list/" in path]
     server.advance(1)
     lake.sync(*TASKS)
-    assert lake.differences("tasks", server) == []
+    assert lake.differences("tasks", server.ledger("tasks")) == []
 
 
 def test_a_filter_that_is_silently_dropped_is_an_error(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*TASKS)
     server.advance(0.1)
     server.control(drop_filters=True)
@@ -138,7 +142,7 @@ def test_a_filter_that_is_silently_dropped_is_an_error(server: Server, tmp_path:
 
 
 def test_an_unchanged_workspace_tells_nothing(still: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, still.env)
+    lake = RawLake("clickup", tmp_path, still.env)
     everything = [name for name in SOURCE.tables if name != "webhook_events"]
     names = sorted(everything, key=depth)
     lake.sync(*names)
@@ -148,7 +152,7 @@ def test_an_unchanged_workspace_tells_nothing(still: Server, tmp_path: Path) -> 
     assert len(still.calls()) < 90
     assert not paths(still.calls(), "/comment")
     for name in names:
-        assert lake.differences(name, still) == [], name
+        assert lake.differences(name, still.ledger(name)) == [], name
 
 
 def depth(name: str) -> int:
@@ -157,7 +161,7 @@ def depth(name: str) -> int:
 
 
 def test_only_changed_tasks_are_asked_for_their_comments(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*TASKS, "task_comments", "comment_replies")
     before = {row.record["id"]: milliseconds(row.record) for row in server.ledger("tasks")}
     server.advance(2)
@@ -169,12 +173,12 @@ def test_only_changed_tasks_are_asked_for_their_comments(server: Server, tmp_pat
     read_again = {id_ for id_, updated in before.items() if updated >= (NOW - 600) * 1000}
     assert changed <= set(asked) <= changed | read_again
     assert len(changed) < len(after) / 2
-    assert lake.differences("task_comments", server) == []
-    assert lake.differences("comment_replies", server) == []
+    assert lake.differences("task_comments", server.ledger("task_comments")) == []
+    assert lake.differences("comment_replies", server.ledger("comment_replies")) == []
 
 
 def test_comments_beyond_the_first_page_are_read(still: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, still.env)
+    lake = RawLake("clickup", tmp_path, still.env)
     lake.sync(*TASKS)
     still.calls(clear=True)
     lake.sync("workspaces", "task_comments")
@@ -183,11 +187,11 @@ def test_comments_beyond_the_first_page_are_read(still: Server, tmp_path: Path) 
     assert len(mine) > 50
     assert len(pages) == len(mine) // 25 + 1
     assert all(not query or ("start=" in query and "start_id=" in query) for query in pages)
-    assert lake.differences("task_comments", still) == []
+    assert lake.differences("task_comments", still.ledger("task_comments")) == []
 
 
 def test_what_changes_without_a_date_is_told_once_a_day_and_nothing_is_asked_again(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     kinds = ("task_custom_field_values", "task_tags", "task_comments")
     lake.sync(*TASKS, *kinds)
     dated = {row.record["id"]: row.record["date_updated"] for row in server.ledger("tasks")}
@@ -200,24 +204,24 @@ def test_what_changes_without_a_date_is_told_once_a_day_and_nothing_is_asked_aga
     asked = {path.split("/")[4] for path in paths(server.calls(), "/comment")}
     assert not asked & {line["record"]["id"] for line in silent}
     for name in ("tasks", *kinds):
-        assert lake.differences(name, server) == [], name
+        assert lake.differences(name, server.ledger(name)) == [], name
 
 
 def test_a_first_load_that_stops_goes_on_where_it_was(big: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clickup_tasks, "STEPS_BETWEEN_CHECKPOINTS", 1)
-    lake = RawLake(tmp_path, big.env)
+    lake = RawLake("clickup", tmp_path, big.env)
     lake.sync(*PLACES)
     big.fault(f"/team/{TEAM}/task", skip=2, status=400, body='{"err": "odd", "ECODE": "ODD_001"}')
     assert isinstance(lake.error("workspaces", "tasks"), Permanent)
     told = len(lake.lines("tasks"))
     assert told == 199  # two pages, which share the task at their seam
     lake.sync("workspaces", "tasks")
-    assert lake.differences("tasks", big) == []
+    assert lake.differences("tasks", big.ledger("tasks")) == []
     assert Counter(line["record"]["id"] for line in lake.lines("tasks")).most_common(1)[0][1] == 1
 
 
 def test_a_window_of_the_past_leaves_the_cursor_alone(still: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, still.env)
+    lake = RawLake("clickup", tmp_path, still.env)
     lake.sync(*TASKS, "time_entries")
     cursor = lake.cursor("tasks")
     since, until = NOW - 60 * DAY, NOW - 30 * DAY
@@ -232,13 +236,13 @@ def test_a_window_of_the_past_leaves_the_cursor_alone(still: Server, tmp_path: P
 
 
 def test_a_whole_new_reading_tells_everything_and_what_vanished(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*TASKS)
     gone = next(iter(lake.living("tasks")))[0]
     server.control(delete=["task", gone])
     done = lake.sync(*TASKS, full=True)
     assert done["tasks"].rows >= len(server.ledger("tasks")) + 1
-    assert lake.differences("tasks", server) == []
+    assert lake.differences("tasks", server.ledger("tasks")) == []
 
 
 # What vanishes
@@ -246,7 +250,7 @@ def test_a_whole_new_reading_tells_everything_and_what_vanished(server: Server, 
 
 def test_deleted_tasks_and_what_hung_on_them_are_gone_the_next_day(server: Server, tmp_path: Path) -> None:
     names = (*TASKS, "task_comments", "task_assignees", "task_time_in_status", "task_attachments")
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*names)
     server.control(delete=["task", "86a1t0001"])
     lake.sync(*names)
@@ -254,12 +258,12 @@ def test_deleted_tasks_and_what_hung_on_them_are_gone_the_next_day(server: Serve
     server.advance(1)
     lake.sync(*names)
     for name in names:
-        assert lake.differences(name, server) == [], name
+        assert lake.differences(name, server.ledger(name)) == [], name
     assert ("86a1t0001",) not in lake.living("tasks")
 
 
 def test_tasks_of_a_deleted_list_are_gone_by_one_question(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*TASKS)
     counted = Counter(row.record["list"]["id"] for row in server.ledger("tasks"))
     list_, tasks = counted.most_common(1)[0]
@@ -269,12 +273,12 @@ def test_tasks_of_a_deleted_list_are_gone_by_one_question(server: Server, tmp_pa
     lake.sync(*TASKS)
     assert tasks > 2
     assert paths(server.calls(), f"/v2/list/{list_}") == [f"/api/v2/list/{list_}"] * 2  # for the list, and for its tasks
-    assert lake.differences("tasks", server) == []
-    assert lake.differences("lists", server) == []
+    assert lake.differences("tasks", server.ledger("tasks")) == []
+    assert lake.differences("lists", server.ledger("lists")) == []
 
 
 def test_what_the_token_lost_sight_of_stays(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*TASKS)
     list_ = Counter(row.record["list"]["id"] for row in server.ledger("tasks")).most_common(1)[0][0]
     mine = {row.record["id"] for row in server.ledger("tasks") if row.record["list"]["id"] == list_}
@@ -291,16 +295,16 @@ def test_what_the_token_lost_sight_of_stays(server: Server, tmp_path: Path) -> N
 
 def test_a_task_that_is_gone_when_its_comments_are_asked_for_has_none(server: Server, tmp_path: Path) -> None:
     names = ("task_comments", "task_members", "task_attachments", "task_time_in_status")
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*TASKS)
     server.control(delete=["task", "86a1t0001"])
     lake.sync("workspaces", *names)
     for name in names:
-        assert lake.differences(name, server) == [], name
+        assert lake.differences(name, server.ledger(name)) == [], name
 
 
 def test_a_workspace_out_of_sight_holds_up_no_other_and_keeps_its_rows(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     names = (*TASKS, "goals", "time_entries", "workspace_plan")
     lake.sync(*names)
     kept = {name: len(lake.living(name)) for name in names}
@@ -314,10 +318,10 @@ def test_a_workspace_out_of_sight_holds_up_no_other_and_keeps_its_rows(server: S
 
 
 def test_lists_in_no_folder_and_archived_places_are_read(still: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, still.env)
+    lake = RawLake("clickup", tmp_path, still.env)
     lake.sync(*PLACES)
     for name in PLACES:
-        assert lake.differences(name, still) == [], name
+        assert lake.differences(name, still.ledger(name)) == [], name
     found = [row.record for row in lake.living("lists").values()]
     assert {(row["archived"], row["folder"]["hidden"]) for row in found} == {
         (a, b) for a in (True, False) for b in (True, False)
@@ -327,39 +331,39 @@ def test_lists_in_no_folder_and_archived_places_are_read(still: Server, tmp_path
 
 
 def test_places_that_move_change_and_go_are_followed(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     names = (*PLACES, "space_tags", "space_statuses", "custom_fields", "custom_field_options", "views", "list_members")
     lake.sync(*names)
     for _ in range(3):
         server.advance(1)
         lake.sync(*names)
         for name in names:
-            assert lake.differences(name, server) == [], name
+            assert lake.differences(name, server.ledger(name)) == [], name
     space = server.ledger("spaces")[0].record["id"]
     server.control(delete=["space", space])
     server.advance(1.01)
     lake.sync(*names)
     for name in names:
-        assert lake.differences(name, server) == [], name
+        assert lake.differences(name, server.ledger(name)) == [], name
 
 
 def test_only_the_workspaces_that_a_setting_names_are_read(still: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, still.env, CLICKUP_WORKSPACES=OTHER)
+    lake = RawLake("clickup", tmp_path, still.env, CLICKUP_WORKSPACES=OTHER)
     lake.sync(*TASKS)
     assert {row.record["team_id"] for row in lake.living("tasks").values()} == {OTHER}
     with pytest.raises(SettingError, match="names 77, which this token cannot see"):
-        RawLake(tmp_path / "none", still.env, CLICKUP_WORKSPACES="77").sync("workspaces")
+        RawLake("clickup", tmp_path / "none", still.env, CLICKUP_WORKSPACES="77").sync("workspaces")
 
 
 # Time
 
 
 def test_time_entries_of_all_members_are_read_in_windows(still: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, still.env)
+    lake = RawLake("clickup", tmp_path, still.env)
     lake.sync("workspaces")
     still.calls(clear=True)
     lake.sync("workspaces", "time_entries")
-    assert lake.differences("time_entries", still) == []
+    assert lake.differences("time_entries", still.ledger("time_entries")) == []
     assert len({row.record["user"]["id"] for row in lake.living("time_entries").values()}) > 3
     asked = [call["query"] for call in still.calls() if "time_entries" in call["path"]]
     assert len(asked) == 2 * 6  # 160 days by 30, two workspaces
@@ -367,17 +371,17 @@ def test_time_entries_of_all_members_are_read_in_windows(still: Server, tmp_path
 
 
 def test_changed_and_deleted_time_entries_are_found(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync("workspaces", "time_entries")
     for _ in range(2):
         server.advance(1)
         done = lake.sync("workspaces", "time_entries")
-        assert lake.differences("time_entries", server) == []
+        assert lake.differences("time_entries", server.ledger("time_entries")) == []
         assert 0 < done["time_entries"].rows < len(server.ledger("time_entries"))
 
 
 def test_old_time_entries_are_read_again_once_a_month(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     server.advance(30)
     lake.sync("workspaces", "time_entries")
     oldest = min(server.ledger("time_entries"), key=lambda row: int(row.record["start"])).record["id"]
@@ -391,7 +395,7 @@ def test_old_time_entries_are_read_again_once_a_month(server: Server, tmp_path: 
 
 
 def test_a_members_token_reads_its_own_time_and_says_so(still: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, still.env, CLICKUP_TOKEN="pk_186_MEMBER")
+    lake = RawLake("clickup", tmp_path, still.env, CLICKUP_TOKEN="pk_186_MEMBER")
     done = lake.sync("workspaces", "time_entries")
     assert {row.record["user"]["id"] for row in lake.living("time_entries").values()} == {186}
     assert "only the token owner's own time entries are read" in notes(done)
@@ -399,7 +403,7 @@ def test_a_members_token_reads_its_own_time_and_says_so(still: Server, tmp_path:
 
 
 def test_talk_is_read_back_to_what_is_known(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     names = (
         "workspaces",
         "chat_channels",
@@ -414,21 +418,21 @@ def test_talk_is_read_back_to_what_is_known(server: Server, tmp_path: Path) -> N
     server.calls(clear=True)
     lake.sync(*names)
     for name in names:
-        assert lake.differences(name, server) == [], name
+        assert lake.differences(name, server.ledger(name)) == [], name
     assert 0 < len(paths(server.calls(), "/messages")) < len(server.ledger("chat_channels")) + 5
 
 
 def test_the_audit_log_is_read_page_by_page_and_then_its_news(tmp_path: Path) -> None:
     with running("clickup", seed=5, scale=2, now=NOW, limits=False) as server:
-        lake = RawLake(tmp_path, server.env)
+        lake = RawLake("clickup", tmp_path, server.env)
         lake.sync("workspaces", "audit_logs")
         assert len(server.ledger("audit_logs")) > 200
-        assert lake.differences("audit_logs", server) == []
+        assert lake.differences("audit_logs", server.ledger("audit_logs")) == []
         assert lake.sync("workspaces", "audit_logs")["audit_logs"].rows == 0
         server.advance(1)
         server.calls(clear=True)
         assert 0 < lake.sync("workspaces", "audit_logs")["audit_logs"].rows < 100
-        assert lake.differences("audit_logs", server) == []
+        assert lake.differences("audit_logs", server.ledger("audit_logs")) == []
         assert len(paths(server.calls(), "/auditlogs")) <= 3
 
 
@@ -481,7 +485,7 @@ def test_a_number_keeps_its_digits() -> None:
 
 
 def test_options_are_named_as_the_tasks_own_row_named_them(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     names = (*TASKS, "custom_fields", "custom_field_options", "task_custom_field_values")
     lake.sync(*names)
     server.advance(1)  # the first option is renamed
@@ -491,11 +495,11 @@ def test_options_are_named_as_the_tasks_own_row_named_them(server: Server, tmp_p
     assert any(row.add["text"].endswith("✔") for row in chosen)
     assert all(row.add["text"] == options[row.add["option_id"]] for row in chosen)
     assert {type(row.record["value"]) for row in chosen} == {int, str}  # as received
-    assert lake.differences("task_custom_field_values", server) == []
+    assert lake.differences("task_custom_field_values", server.ledger("task_custom_field_values")) == []
 
 
 def test_secrets_never_reach_the_raw_log(still: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, still.env)
+    lake = RawLake("clickup", tmp_path, still.env)
     names = (*TASKS, "goals", "webhooks")
     lake.sync(*names)
     for name, fields in (("tasks", "share-"), ("goals", "editor_token"), ("lists", "inbound_address"), ("webhooks", "secret")):
@@ -508,24 +512,24 @@ def test_secrets_never_reach_the_raw_log(still: Server, tmp_path: Path) -> None:
 
 
 def test_tokens(still: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path / "oauth", still.env, CLICKUP_TOKEN="oauth_sandbox")
+    lake = RawLake("clickup", tmp_path / "oauth", still.env, CLICKUP_TOKEN="oauth_sandbox")
     lake.sync("workspaces", "authorized_user")
-    assert lake.differences("authorized_user", still) == []
-    wrong = RawLake(tmp_path / "wrong", still.env, CLICKUP_TOKEN="pk_999_WRONG")
+    assert lake.differences("authorized_user", still.ledger("authorized_user")) == []
+    wrong = RawLake("clickup", tmp_path / "wrong", still.env, CLICKUP_TOKEN="pk_999_WRONG")
     error = wrong.error("workspaces")
     assert isinstance(error, AuthenticationFailed)
     assert "OAUTH_025" in str(error)
     assert "pk_999_WRONG" not in str(error)
     with pytest.raises(SettingError, match="CLICKUP_TOKEN is not set"):
-        RawLake(tmp_path / "none", {**still.env, "CLICKUP_TOKEN": ""}).sync("workspaces")
+        RawLake("clickup", tmp_path / "none", {**still.env, "CLICKUP_TOKEN": ""}).sync("workspaces")
     with pytest.raises(SettingError, match="CLICKUP_SINCE is 'monday'"):
-        RawLake(tmp_path / "since", {**still.env, "CLICKUP_SINCE": "monday"}).sync("workspaces")
-    told = identify(SOURCE, RawLake(tmp_path / "who", still.env).settings)
+        RawLake("clickup", tmp_path / "since", {**still.env, "CLICKUP_SINCE": "monday"}).sync("workspaces")
+    told = identify(SOURCE, RawLake("clickup", tmp_path / "who", still.env).settings)
     assert told.startswith("user Ana Almeida; workspaces: Agência Aurora [9000100], Aurora Interno [9000101]")
 
 
 def test_a_token_that_is_revoked_in_the_middle_ends_the_run(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*PLACES)
     server.control(revoke=True)
     assert isinstance(lake.error("workspaces"), AuthenticationFailed)
@@ -548,7 +552,7 @@ def test_a_token_that_is_revoked_in_the_middle_ends_the_run(server: Server, tmp_
 def test_errors_say_what_happened(
     still: Server, tmp_path: Path, fault: dict[str, Any], kind: type[Exception], says: str
 ) -> None:
-    lake = RawLake(tmp_path, still.env)
+    lake = RawLake("clickup", tmp_path, still.env)
     still.fault("/time_entries", **{"times": 2, **fault})
     try:
         error = lake.error("workspaces", "time_entries")
@@ -561,14 +565,14 @@ def test_errors_say_what_happened(
 
 def test_features_that_the_plan_lacks_skip_their_table(server: Server, tmp_path: Path) -> None:
     server.control(off=["auditlogs", "task_time_in_status"])
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     assert isinstance(lake.error("workspaces", "audit_logs"), Skipped)
     lake.sync(*TASKS)
     assert isinstance(lake.error("task_time_in_status"), Skipped)
 
 
 def test_an_object_that_clickup_fails_at_is_left_out_and_its_rows_stay(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*PLACES, "list_members")
     kept = lake.living("list_members")
     list_ = next(key[0] for key in kept)
@@ -582,24 +586,24 @@ def test_an_object_that_clickup_fails_at_is_left_out_and_its_rows_stay(server: S
 
 
 def test_a_task_that_clickup_fails_at_is_asked_for_again_in_the_next_run(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*TASKS)
     server.fault("/task/86a1t0003/comment", status=500, times=5)
     mine = [row.record["id"] for row in server.ledger("task_comments") if row.add["task_id"] == "86a1t0003"]
     done = lake.sync("workspaces", "task_comments")
     assert "ClickUp failed at 1 of" in notes(done)
     assert mine
-    assert lake.differences("task_comments", server) == [f"missing: {(id_,)}" for id_ in mine]
+    assert lake.differences("task_comments", server.ledger("task_comments")) == [f"missing: {(id_,)}" for id_ in mine]
     server.calls(clear=True)
     lake.sync("workspaces", "task_comments")
     assert paths(server.calls(), "/comment") == ["/api/v2/task/86a1t0003/comment"]
-    assert lake.differences("task_comments", server) == []
+    assert lake.differences("task_comments", server.ledger("task_comments")) == []
     assert "again" not in lake.cursor("task_comments")
 
 
 def test_children_that_stop_go_on_where_they_were(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clickup_children, "BATCH", 10)
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*TASKS)
     server.fault("/member", skip=25, status=400, body='{"err": "odd", "ECODE": "ODD_001"}')
     assert isinstance(lake.error("task_members"), Permanent)
@@ -608,14 +612,14 @@ def test_children_that_stop_go_on_where_they_were(server: Server, tmp_path: Path
     lake.sync(*TASKS)
     server.calls(clear=True)
     lake.sync("task_members")
-    assert lake.differences("task_members", server) == []
+    assert lake.differences("task_members", server.ledger("task_members")) == []
     asked = Counter(paths(server.calls(), "/member"))
     assert max(asked.values()) <= 2  # once for what was left over, once for what changed meanwhile
 
 
 @pytest.mark.parametrize("calls", [60])
 def test_a_minute_is_filled_and_never_overrun(server: Server, tmp_path: Path, calls: int) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     lake.sync(*TASKS)
     seconds = 2.0
     server.control(limit=calls, window=seconds)
@@ -631,29 +635,29 @@ def test_a_minute_is_filled_and_never_overrun(server: Server, tmp_path: Path, ca
 
 
 def test_being_refused_without_a_word_on_when_to_come_back_is_waited_out(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     server.fault("/space", status=429, body='{"err": "Rate limit reached", "ECODE": "APP_002"}', times=2)
     done = lake.sync(*PLACES)
     assert done["spaces"].calls["limited"] == 2
-    assert lake.differences("spaces", server) == []
+    assert lake.differences("spaces", server.ledger("spaces")) == []
 
 
 def test_a_source_that_stays_down_is_transient(still: Server, tmp_path: Path) -> None:
     still.fault("/api/v2/user", status=503, times=5)
-    assert isinstance(RawLake(tmp_path, still.env).error("authorized_user"), Transient)
+    assert isinstance(RawLake("clickup", tmp_path, still.env).error("authorized_user"), Transient)
 
 
 # Webhooks
 
 
 def test_webhooks_become_rows_once_each(server: Server, tmp_path: Path) -> None:
-    lake = RawLake(tmp_path, server.env)
+    lake = RawLake("clickup", tmp_path, server.env)
     with fed("clickup", server, lake.settings):
         lake.sync("webhook_events")
         server.advance(1)
         done = lake.sync("webhook_events")
         assert done["webhook_events"].rows > 20
-        assert lake.differences("webhook_events", server) == []
+        assert lake.differences("webhook_events", server.ledger("webhook_events")) == []
         assert lake.sync("webhook_events")["webhook_events"].rows == 0
     events = {row.record["event"] for row in lake.living("webhook_events").values()}
     assert {"taskCreated", "taskUpdated", "taskDeleted", "folderDeleted"} <= events

@@ -12,14 +12,17 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from datalake import contracts
 from datalake.sandbox.base import Server, running
 from datalake.settings import SettingError, Settings
 from datalake.sources import github_access, open_run
 from datalake.sources.base import AuthenticationFailed, Permanent, QuotaSpent, Skipped, Window
 from datalake.sources.progress import LogProgress
-from datalake_tests.sources.github_lake import CORE, ORDER, SOURCE, RawLake
+from datalake_tests.sources.raw_lake import RawLake, core
 from datalake_tests.sources.scripted import Asked, Reply, serving
 
+SOURCE = contracts.load_source("github")
+CORE = core(SOURCE)
 NOW = 1_795_000_000
 """2026-11-18T11:06:40Z."""
 
@@ -28,7 +31,7 @@ NOW = 1_795_000_000
 def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
     """Four syncs: the first, one day later, eight days later, and at once again; what each brought."""
     with running("github", seed=3, scale=0.5, now=NOW) as server:
-        lake = RawLake(tmp_path_factory.mktemp("raw"), server.env)
+        lake = RawLake("github", tmp_path_factory.mktemp("raw"), server.env)
         told = []
         for days in (0, 1, 8, None):
             if days:
@@ -53,7 +56,7 @@ def small() -> Iterator[Server]:
 def fresh(tmp_path: Path, *, scale: float = 0.2, **settings: str) -> Iterator[tuple[Server, RawLake]]:
     """A stand-in of its own, for tests that change it."""
     with running("github", seed=5, scale=scale, now=NOW) as server:
-        yield server, RawLake(tmp_path, server.env, **settings)
+        yield server, RawLake("github", tmp_path, server.env, **settings)
 
 
 @pytest.mark.parametrize("name", CORE)
@@ -214,10 +217,10 @@ def test_a_key_that_is_no_key_is_told_without_showing_it(tmp_path: Path, small: 
     broken = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----"
     app = {"GITHUB_TOKEN": "", "GITHUB_APP_ID": "4711", "GITHUB_APP_PRIVATE_KEY": broken}
     with pytest.raises(AuthenticationFailed, match="no private key in PEM form") as failure:
-        RawLake(tmp_path, small.env, **app).sync("repositories")
+        RawLake("github", tmp_path, small.env, **app).sync("repositories")
     assert "c2VjcmV0" not in str(failure.value)
     with pytest.raises(SettingError, match="neither a key in PEM form nor a file"):
-        RawLake(tmp_path, small.env, **(app | {"GITHUB_APP_PRIVATE_KEY": "/no/such/file"})).sync("repositories")
+        RawLake("github", tmp_path, small.env, **(app | {"GITHUB_APP_PRIVATE_KEY": "/no/such/file"})).sync("repositories")
 
 
 def test_a_token_that_is_revoked_in_mid_run_stops_it(tmp_path: Path) -> None:
@@ -238,8 +241,8 @@ def test_a_token_that_is_revoked_in_mid_run_stops_it(tmp_path: Path) -> None:
 
 
 def test_a_token_without_organizations_reads_the_repositories_of_its_user(tmp_path: Path, small: Server) -> None:
-    lake = RawLake(tmp_path, small.env, GITHUB_TOKEN="ghp_solo")
-    done = lake.sync(*(name for name in ORDER if "traffic" not in name))
+    lake = RawLake("github", tmp_path, small.env, GITHUB_TOKEN="ghp_solo")
+    done = lake.sync(*(name for name in CORE if "traffic" not in name))
     assert [row.add["organization"] for row in lake.rows("repositories").values()] == ["solo"]
     assert {row.add["repository"] for row in lake.rows("issues").values()} == {"solo/dotfiles"}
     assert done["organizations"].rows == done["teams"].rows == 0
@@ -248,16 +251,16 @@ def test_a_token_without_organizations_reads_the_repositories_of_its_user(tmp_pa
 
 
 def test_settings_choose_organizations_and_repositories(tmp_path: Path, small: Server) -> None:
-    lake = RawLake(tmp_path, small.env, GITHUB_ORGANIZATIONS="acme", GITHUB_REPOSITORIES="acme/W*, acme/api")
+    lake = RawLake("github", tmp_path, small.env, GITHUB_ORGANIZATIONS="acme", GITHUB_REPOSITORIES="acme/W*, acme/api")
     lake.sync("repositories", "issues")
     assert {row.add["repository"] for row in lake.rows("issues").values()} == {"acme/web", "acme/api"}
     assert len(lake.rows("repositories")) == 12, "the list itself is whole"
     with pytest.raises(Permanent, match="GITHUB_ORGANIZATIONS names 'nobody', which does not exist"):
-        RawLake(tmp_path, small.env, GITHUB_ORGANIZATIONS="nobody").sync("repositories")
+        RawLake("github", tmp_path, small.env, GITHUB_ORGANIZATIONS="nobody").sync("repositories")
 
 
 def test_what_is_all_refused_is_skipped_with_its_reason(tmp_path: Path, small: Server) -> None:
-    lake = RawLake(tmp_path, small.env, GITHUB_ORGANIZATIONS="acme-labs")
+    lake = RawLake("github", tmp_path, small.env, GITHUB_ORGANIZATIONS="acme-labs")
     with pytest.raises(Skipped, match=r"github\.traffic_views: not allowed.*Must have push access"):
         lake.sync("traffic_views")
 
@@ -357,7 +360,7 @@ def test_queries_shrink_until_they_can_be_computed(tmp_path: Path) -> None:
 
 def test_a_start_date_bounds_facts_and_never_dictionaries(tmp_path: Path, small: Server) -> None:
     start = "2026-10-20"
-    lake = RawLake(tmp_path, small.env, GITHUB_SINCE=start)
+    lake = RawLake("github", tmp_path, small.env, GITHUB_SINCE=start)
     lake.sync()
     dates = {
         "issues": "updated_at",
@@ -388,7 +391,7 @@ def test_a_start_date_holds_for_commits_that_come_later_with_old_dates(tmp_path:
 
 
 def test_a_window_of_the_past_is_read_again_and_leaves_the_cursor_alone(tmp_path: Path, small: Server) -> None:
-    lake = RawLake(tmp_path, small.env)
+    lake = RawLake("github", tmp_path, small.env)
     lake.sync()
     cursors = {name: lake.cursor(name) for name in CORE}
     window = Window(dt.datetime(2026, 10, 1, tzinfo=dt.UTC), dt.datetime(2026, 10, 20, tzinfo=dt.UTC))
@@ -434,7 +437,7 @@ def test_teams_of_an_organization_that_refuses_them_are_not_gone(tmp_path: Path)
         lake.sync("team_members")
         server.fault("/orgs/acme/teams", status=403, body='{"message": "You must be a member."}', times=2)
         with pytest.raises(Skipped, match="You must be a member"):
-            RawLake(tmp_path / "acme", server.env, GITHUB_ORGANIZATIONS="acme").sync("team_members")
+            RawLake("github", tmp_path / "acme", server.env, GITHUB_ORGANIZATIONS="acme").sync("team_members")
         extraction = lake.sync("team_members")["team_members"]
         assert extraction.notes[0].startswith("acme is left out: ")
         assert lake.differences("team_members", server.ledger("team_members")) == []
@@ -486,7 +489,7 @@ def test_a_row_that_changes_while_the_list_is_read_pushes_none_out(tmp_path: Pat
         return Reply(body, headers={"Link": more} if len(found) > 100 else {})
 
     with serving(script) as server:
-        lake = RawLake(tmp_path, {"GITHUB_BASE_URL": server.url, "GITHUB_TOKEN": "ghp_any"})
+        lake = RawLake("github", tmp_path, {"GITHUB_BASE_URL": server.url, "GITHUB_TOKEN": "ghp_any"})
         extraction = lake.sync("issues")["issues"]
         newest = {row.record["id"]: row.record["updated_at"] for row in lake.rows("issues").values()}
         assert newest == {issue["id"]: issue["updated_at"] for issue in issues}
@@ -513,7 +516,7 @@ def test_many_rows_of_one_second_are_read_by_page(tmp_path: Path) -> None:
         return Reply(found[(page - 1) * 100 : page * 100], headers={"Link": more} if len(found) > page * 100 else {})
 
     with serving(script) as server:
-        lake = RawLake(tmp_path, {"GITHUB_BASE_URL": server.url, "GITHUB_TOKEN": "ghp_any"})
+        lake = RawLake("github", tmp_path, {"GITHUB_BASE_URL": server.url, "GITHUB_TOKEN": "ghp_any"})
         assert lake.sync("issues")["issues"].rows == 300
         assert len(lake.rows("issues")) == 300
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from datalake import contracts
 from datalake.sandbox.base import Row, Server, running
 from datalake.sources import github_children, github_numbers
 from datalake.sources.base import Permanent, Skipped, Window
 from datalake.sources.frontier import earlier
-from datalake_tests.sources.github_lake import SOURCE, RawLake
+from datalake_tests.sources.raw_lake import RawLake
 
+SOURCE = contracts.load_source("github")
 NOW = 1_795_000_000
 """2026-11-18T11:06:40Z."""
 EXTENDED = [table.name for table in SOURCE.tables.values() if not table.core]
@@ -31,7 +33,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str,
     """Four syncs: the first, one day later, eight days later, and at once again; what each brought."""
     with pytest.MonkeyPatch.context() as patch, running("github", seed=3, scale=0.1, now=NOW, limits=False) as server:
         patch.setattr(github_numbers, "STATISTICS_WAITS", (0.01,))
-        lake = RawLake(tmp_path_factory.mktemp("raw"), server.env)
+        lake = RawLake("github", tmp_path_factory.mktemp("raw"), server.env)
         told = []
         for days in (0, 1, 8, None):
             if days:
@@ -50,7 +52,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str,
 def fresh(tmp_path: Path, *, scale: float = 0.1, **settings: str) -> Iterator[tuple[Server, RawLake]]:
     """A stand-in of its own, for tests that change it."""
     with running("github", seed=5, scale=scale, now=NOW) as server:
-        yield server, RawLake(tmp_path, server.env, **settings)
+        yield server, RawLake("github", tmp_path, server.env, **settings)
 
 
 @pytest.mark.slow
