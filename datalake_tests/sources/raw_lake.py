@@ -117,11 +117,13 @@ class RawLake:
     def differences(self, name: str, ledger: Iterable[Row]) -> list[str]:
         """Where the newest rows are not what the ledger says; empty where they are. Of a deleted row only key and mark count.
 
-        A ledger that names deleted rows must name all of them; others forget what is gone.
+        A ledger that names deleted rows must name all of them; others forget what is gone. Of the facts of the request
+        those count that the ledger names and a column holds.
         """
         table = self.source.tables[name]
         rows = list(ledger)
         told, found = {key_of(table, row): row for row in rows}, self.rows(name)
+        facts = {column.field[0] for column in table.columns if column.from_request}
         assert len(told) == len(rows), f"the ledger of {name} holds a key twice"
         wrong = [f"missing: {key}" for key in told.keys() - found.keys()]
         forgets = not any(row.deleted for row in rows)
@@ -134,7 +136,7 @@ class RawLake:
                 names = [each for each in expected.keys() | record.keys() if expected.get(each) != record.get(each)]
                 if expected != record:
                     wrong.append(f"{key}: {names} differ: {[(expected.get(each), record.get(each)) for each in names][:1]}")
-                if any(found[key].add.get(each) != value for each, value in told[key].add.items()):
+                if any(found[key].add.get(each) != told[key].add[each] for each in facts & told[key].add.keys()):
                     wrong.append(f"{key}: facts {found[key].add}, must be {told[key].add}")
         return wrong
 
