@@ -25,10 +25,11 @@ from datalake.settings import SettingError, Settings
 from datalake.sources import conta_azul, conta_azul_children, conta_azul_lists, identify, open_run
 from datalake.sources.base import AuthenticationFailed, Permanent, Skipped, Window
 from datalake.sources.conta_azul_lists import ZONE, Filter, Stretch
-from datalake.sources.engine import Extraction, extract
+from datalake.sources.engine import Extraction
 from datalake.sources.paging import lines_of
 from datalake.sources.progress import LogProgress
 from datalake_tests import oracle
+from datalake_tests.sources.raw_lake import RawLake
 
 SOURCE = contracts.load_source("conta_azul")
 LIMITS = conta_azul.LIMITS
@@ -43,22 +44,13 @@ class Company:
 
     def __init__(self, folder: Path, server: Server, **env: str) -> None:
         self.server = server
-        self.settings = Settings.load({"DATALAKE_URL": str(folder), **server.env, **env})
+        self.raw = RawLake("conta_azul", folder, server.env, **env)
+        self.settings = self.raw.settings
         self.lake = Lake(self.settings)
 
     def read(self, name: str, **how: Any) -> Extraction:
         """Read a table in a run of its own and commit it. Raises what reading raised."""
-        run = open_run(SOURCE, self.settings, LogProgress())
-        table = SOURCE.tables[name]
-        parent = self.lake.log(SOURCE.tables[table.parent]) if table.parent else None
-        try:
-            extraction = extract(
-                run, table, self.lake.log(table), run_id="test", parent=parent, progress=LogProgress(), **{"full": False, **how}
-            )
-            extraction.commit()
-        finally:
-            run.close()
-        return extraction
+        return self.raw.sync(name, **how)[name]
 
     def sync(self, *names: str, upto: Layer = Layer.TREATED) -> dict[str, str]:
         """Bring tables (all of them) up to a layer; the errors by table."""
