@@ -88,10 +88,10 @@ def test_whatever_the_lake_asks_for_is_asked_and_answered_as_described(tmp_path:
     """All tables are read, twice with two days between; then every kind of call is made again and its answer looked at."""
     with running("xero", now=NOW, scale=0.2, limits=False) as server:
         lake = RawLake("xero", tmp_path, server.env)
-        names = [table.name for table in parents_first(lake.source)]
-        lake.sync(*names)
+        tables = [table.name for table in parents_first(lake.source)]
+        lake.sync(*tables)
         server.advance(2)
-        lake.sync(*names)
+        lake.sync(*tables)
         kinds: dict[str, list[str]] = {}
         for call in server.calls():
             if found := official(call["path"]):

@@ -27,22 +27,26 @@ NOW = 1_795_000_000
 """2026-11-18T11:06:40Z."""
 
 
+def four_syncs(server: Server, folder: Path, names: list[str], compared: list[str]) -> list[dict[str, Any]]:
+    """The first, one day later, eight days later, and at once again: what each brought. The lake comes last."""
+    lake = RawLake("github", folder, server.env)
+    told = []
+    for days in (0, 1, 8, None):
+        if days:
+            server.advance(days)
+        server.calls(clear=True)
+        done = lake.sync(*names)
+        ledgers = {name: server.ledger(name) for name in compared} if days is not None else {}
+        wrong = {name: lake.differences(name, ledger) for name, ledger in ledgers.items()}
+        counts = {name: len(ledger) for name, ledger in ledgers.items()}
+        told.append({"done": done, "wrong": wrong, "counts": counts, "calls": server.calls()})
+    return [*told, {"lake": lake}]
+
+
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
-    """Four syncs: the first, one day later, eight days later, and at once again; what each brought."""
+def history(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     with running("github", seed=3, scale=0.5, now=NOW) as server:
-        lake = RawLake("github", tmp_path_factory.mktemp("raw"), server.env)
-        told = []
-        for days in (0, 1, 8, None):
-            if days:
-                server.advance(days)
-            server.calls(clear=True)
-            done = lake.sync()
-            wrong = {name: lake.differences(name, server.ledger(name)) for name in CORE} if days is not None else {}
-            counts = {name: len(server.ledger(name)) for name in CORE}
-            told.append({"done": done, "wrong": wrong, "counts": counts, "calls": server.calls()})
-        told.append({"lake": lake})
-        yield told
+        return four_syncs(server, tmp_path_factory.mktemp("raw"), CORE, CORE)
 
 
 @pytest.fixture(scope="module")

@@ -16,36 +16,24 @@ from datalake.sources import github_children, github_numbers
 from datalake.sources.base import Permanent, Skipped, Window
 from datalake.sources.frontier import earlier
 from datalake_tests.sources.raw_lake import RawLake
+from datalake_tests.sources.test_github import four_syncs
 
 SOURCE = contracts.load_source("github")
 NOW = 1_795_000_000
 """2026-11-18T11:06:40Z."""
 EXTENDED = [table.name for table in SOURCE.tables.values() if not table.core]
-PARENTS = {SOURCE.tables[name].parent for name in EXTENDED} - {None}
-ORDER = [name for name in sorted(PARENTS, key=str) if SOURCE.tables[str(name)].parent is None]
+PARENTS = {parent for name in EXTENDED if (parent := SOURCE.tables[name].parent)}
+ORDER = [name for name in sorted(PARENTS) if SOURCE.tables[name].parent is None]
 ORDER += sorted(set(EXTENDED) - set(ORDER), key=lambda name: (name not in PARENTS, name))
 """Parents before children."""
 BROKEN: dict[str, Any] = {"status": 200, "body": "<html>Unicorn!</html>"}
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
-    """Four syncs: the first, one day later, eight days later, and at once again; what each brought."""
+def history(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch, running("github", seed=3, scale=0.1, now=NOW, limits=False) as server:
         patch.setattr(github_numbers, "STATISTICS_WAITS", (0.01,))
-        lake = RawLake("github", tmp_path_factory.mktemp("raw"), server.env)
-        told = []
-        for days in (0, 1, 8, None):
-            if days:
-                server.advance(days)
-            server.calls(clear=True)
-            done = lake.sync(*ORDER)
-            ledgers = {name: server.ledger(name) for name in EXTENDED} if days is not None else {}
-            wrong = {name: lake.differences(name, ledger) for name, ledger in ledgers.items()}
-            counts = {name: len(ledger) for name, ledger in ledgers.items()}
-            told.append({"done": done, "wrong": wrong, "counts": counts, "calls": server.calls()})
-        told.append({"lake": lake})
-        yield told
+        return four_syncs(server, tmp_path_factory.mktemp("raw"), ORDER, EXTENDED)
 
 
 @contextmanager
