@@ -79,7 +79,9 @@ class OAuth(Auth):
         self._form = dict(params)
         self._headers: dict[str, str] = {}
         if client_proof == "basic":
-            self._headers["Authorization"] = "Basic " + base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
+            basic = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
+            hide(basic)
+            self._headers["Authorization"] = f"Basic {basic}"
         else:
             self._form |= {"client_id": client_id, "client_secret": client_secret}
         hide(client_secret)
