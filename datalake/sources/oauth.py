@@ -78,9 +78,9 @@ class OAuth(Auth):
         self._refusals = refusals
         self._form = dict(params)
         self._headers: dict[str, str] = {}
+        basic = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
+        hide(basic)
         if client_proof == "basic":
-            basic = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
-            hide(basic)
             self._headers["Authorization"] = f"Basic {basic}"
         else:
             self._form |= {"client_id": client_id, "client_secret": client_secret}
