@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 HIDDEN = "***"
 _NAMES = (
@@ -26,7 +26,9 @@ def hide(secret: str) -> None:
 
 
 def _parts(secret: str) -> set[str]:
+    """The value, its lines, and each as it stands in an address."""
     values = {secret.strip(), *(line.strip() for line in secret.splitlines())}
+    values |= {quote(value, safe="") for value in values}
     return {value for value in values if len(value) >= 6 and not value.startswith("-----")}
 
 
