@@ -23,6 +23,8 @@ from datalake.settings import Settings
 from datalake.sources.progress import LogProgress
 from datalake.webhooks.server import running
 
+pytestmark = pytest.mark.slow
+
 SOURCE = contracts.load_source("dialog_360")
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "specs" / "dialog_360" / "webhooks.json").read_text())
 SECRET = "a-signing-secret"

@@ -18,6 +18,8 @@ from datalake.sources.frontier import earlier
 from datalake_tests.sources.raw_lake import RawLake
 from datalake_tests.sources.test_github import four_syncs
 
+pytestmark = pytest.mark.slow
+
 SOURCE = contracts.load_source("github")
 NOW = 1_795_000_000
 """2026-11-18T11:06:40Z."""
@@ -43,7 +45,6 @@ def fresh(tmp_path: Path, *, scale: float = 0.1, **settings: str) -> Iterator[tu
         yield server, RawLake("github", tmp_path, server.env, **settings)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", EXTENDED)
 @pytest.mark.parametrize("sync", [0, 1, 2])
 def test_the_newest_rows_equal_the_ledger(history: list[dict[str, Any]], name: str, sync: int) -> None:

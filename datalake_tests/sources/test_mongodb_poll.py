@@ -15,6 +15,8 @@ from datalake.sandbox.base import Server, running
 from datalake.sandbox.mongodb_server import ADMIN
 from datalake_tests.sources.test_mongodb import SOURCE, THINGS, Lake
 
+pytestmark = pytest.mark.slow
+
 THING = dataclasses.replace(THINGS, cursor="_updated_at")
 MESSAGES = SOURCE.tables["messages"]
 

@@ -28,6 +28,8 @@ from datalake.sources.progress import LogProgress
 from datalake.status import lake_status
 from datalake_tests import oracle
 
+pytestmark = pytest.mark.slow
+
 SOURCE = contracts.load_source("zoho_crm")
 TABLES = [SOURCE.tables[name] for name in ("custom_module", "deals")]
 
