@@ -15,6 +15,7 @@ from datalake.sandbox.github_records import (
     Thing,
     account,
     actor,
+    brief_organization,
     commit_record,
     iso,
     number_of,
@@ -788,7 +789,6 @@ def project_item(
 
 
 def seat(owner: Owner, who: Record, born: int, active: int) -> Record:
-    url = f"{API}/orgs/{owner.login}"
     return {
         "created_at": iso(born),
         "updated_at": iso(active),
@@ -799,20 +799,7 @@ def seat(owner: Owner, who: Record, born: int, active: int) -> Record:
         "plan_type": "business",
         "assignee": who,
         "assigning_team": None,
-        "organization": {
-            "login": owner.login,
-            "id": owner.id,
-            "node_id": f"O_kgDO{owner.id:x}",
-            "url": url,
-            "repos_url": f"{url}/repos",
-            "events_url": f"{url}/events",
-            "hooks_url": f"{url}/hooks",
-            "issues_url": f"{url}/issues",
-            "members_url": url + "/members{/member}",
-            "public_members_url": url + "/public_members{/member}",
-            "avatar_url": f"https://avatars.githubusercontent.com/u/{owner.id}?v=4",
-            "description": owner.description,
-        },
+        "organization": brief_organization(owner),
     }
 
 

@@ -201,10 +201,9 @@ def reactions_of(thing: Thing) -> list[str]:
     return reactions_to(thing.id, thing.updated, thing.data.get("silent_reactions", 0))
 
 
-def organization(owner: Owner, everything: Iterable[Repository]) -> Record:
+def brief_organization(owner: Owner) -> Record:
+    """An organization as it stands inside other objects."""
     url = f"{API}/orgs/{owner.login}"
-    repositories = [r for r in everything if r.owner is owner]
-    private = sum("private" in r.traits for r in repositories)
     return {
         "login": owner.login,
         "id": owner.id,
@@ -218,6 +217,14 @@ def organization(owner: Owner, everything: Iterable[Repository]) -> Record:
         "public_members_url": url + "/public_members{/member}",
         "avatar_url": f"https://avatars.githubusercontent.com/u/{owner.id}?v=4",
         "description": owner.description,
+    }
+
+
+def organization(owner: Owner, everything: Iterable[Repository]) -> Record:
+    repositories = [r for r in everything if r.owner is owner]
+    private = sum("private" in r.traits for r in repositories)
+    return {
+        **brief_organization(owner),
         "name": owner.login.title(),
         "company": "Acme",
         "blog": "https://acme.example",
